@@ -1,0 +1,689 @@
+//! Every type that crosses the border of the core: what it is told ([`Input`]), what it
+//! wants done ([`Output`]) and what it tells the JavaScript face ([`Event`]).
+//!
+//! Nothing here does I/O. File descriptors are named by [`ConnId`] and [`ListenerId`]; the
+//! driver keeps the tables that turn them into real descriptors.
+
+use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
+
+use bytes::Bytes;
+use serde::Serialize;
+use serde_json::value::RawValue;
+
+use crate::ipc::message::{ChildMessage, UserMessage};
+
+/// Names one child for the life of the master; numbers are never used twice.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum ChildId {
+    /// The n-th agent process, from 1.
+    Agent(u32),
+    /// The app worker whose `cluster.worker.id` this is, from 1.
+    App(u32),
+}
+
+/// Names one accepted connection while the master holds its duplicate.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ConnId(pub u64);
+
+/// Names one socket that the master bound.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ListenerId(pub u32);
+
+/// A descriptor that travels with a message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum HandleRef {
+    /// An accepted connection.
+    Conn(ConnId),
+    /// A bound socket that the worker shares.
+    Listener(ListenerId),
+}
+
+/// A frame on its way to a child, with the descriptor named as the core names it.
+pub type Frame = crate::ipc::outbox::Frame<HandleRef>;
+
+/// Something that happened.
+#[derive(Debug)]
+pub enum Input {
+    /// The JavaScript face asks for something.
+    Command(Command),
+    /// The process asked for by [`Output::Spawn`] exists.
+    Spawned {
+        /// Which child.
+        child: ChildId,
+        /// Its process id.
+        pid: i32,
+    },
+    /// The process asked for by [`Output::Spawn`] could not be made.
+    SpawnFailed {
+        /// Which child.
+        child: ChildId,
+        /// The system's reason.
+        reason: String,
+    },
+    /// A complete message from a child. A descriptor that came with it is already closed.
+    Message {
+        /// The sender.
+        child: ChildId,
+        /// What it said.
+        message: ChildMessage,
+    },
+    /// A line that is no message of Node's channel. The channel stays open.
+    BadLine {
+        /// The sender.
+        child: ChildId,
+        /// What was wrong with it.
+        reason: String,
+    },
+    /// The child's event loop has taken the connection's descriptor (`NODE_HANDLE_ACK`).
+    HandleAcked {
+        /// The receiver.
+        child: ChildId,
+        /// What it took.
+        conn: ConnId,
+    },
+    /// The child got the line without the descriptor (`NODE_HANDLE_NACK`).
+    HandleRefused {
+        /// The receiver.
+        child: ChildId,
+        /// What it did not get.
+        conn: ConnId,
+    },
+    /// The outbox of a child holds more than its high-water mark.
+    OutboxFull {
+        /// The slow receiver.
+        child: ChildId,
+    },
+    /// The outbox of a child has gone below its low-water mark again.
+    OutboxDrained {
+        /// The receiver.
+        child: ChildId,
+    },
+    /// The channel is gone: read to its end, broken, or closed by [`Output::Disconnect`].
+    Disconnected {
+        /// Whose channel.
+        child: ChildId,
+    },
+    /// The child has ended and is reaped. Always after its `Disconnected`.
+    Exited {
+        /// Which child.
+        child: ChildId,
+        /// How it ended.
+        status: ExitStatus,
+    },
+    /// Answer to [`Output::Listen`].
+    Listening {
+        /// Which listener.
+        listener: ListenerId,
+        /// The address it really has; `None` for unix sockets and foreign descriptors.
+        local: Option<SocketAddr>,
+    },
+    /// Answer to [`Output::Listen`] that failed.
+    ListenFailed {
+        /// Which listener. It does not exist afterwards.
+        listener: ListenerId,
+        /// The positive errno of the system call that failed.
+        errno: i32,
+    },
+    /// A new connection. The core owns it until it is released or closed.
+    Accepted {
+        /// The listener it came in by.
+        listener: ListenerId,
+        /// Its name.
+        conn: ConnId,
+        /// The client's address; `None` for unix sockets or a client that is gone already.
+        peer: Option<IpAddr>,
+    },
+    /// `accept` failed for want of descriptors or memory; accepting pauses for a moment.
+    AcceptFailed {
+        /// The listener.
+        listener: ListenerId,
+        /// The positive errno.
+        errno: i32,
+    },
+    /// Answer to [`Output::CountDescendants`].
+    Descendants {
+        /// The child whose descendants were listed when it was first signalled.
+        child: ChildId,
+        /// How many of them are still alive.
+        alive: usize,
+    },
+}
+
+/// What the JavaScript face asks for.
+#[derive(Debug)]
+pub enum Command {
+    /// Start: fork the agent, then the app workers.
+    Start,
+    /// Route a message of the master's own or of the parent's.
+    Send {
+        /// Who speaks.
+        from: Origin,
+        /// The message, a JSON object.
+        message: UserMessage,
+    },
+    /// Replace the app workers.
+    Reload,
+    /// End everything, in order.
+    Close,
+}
+
+/// Who a message comes from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Origin {
+    /// The process that started the master and holds its own channel to it.
+    Parent,
+    /// The master itself.
+    Master,
+    /// The agent.
+    Agent,
+    /// An app worker.
+    App,
+}
+
+/// How a process ended: one of the two is set.
+#[derive(Clone, Debug, PartialEq, Eq, Default, Serialize)]
+pub struct ExitStatus {
+    /// The exit code.
+    pub code: Option<i32>,
+    /// The name of the signal that ended it, as Node writes it (`SIGKILL`).
+    pub signal: Option<String>,
+}
+
+/// Something to be done.
+#[derive(Debug)]
+pub enum Output {
+    /// Start a child; answered by `Spawned` or `SpawnFailed`.
+    Spawn(SpawnSpec),
+    /// Put a frame into the child's outbox.
+    Send {
+        /// The receiver.
+        child: ChildId,
+        /// What to write.
+        frame: Frame,
+    },
+    /// Close the master's end of the child's channel; answered by `Disconnected`.
+    Disconnect {
+        /// Whose channel.
+        child: ChildId,
+    },
+    /// Signal the child and its descendants. They are listed at the first signal, before it is sent.
+    Signal {
+        /// Whom.
+        child: ChildId,
+        /// With what.
+        signal: Signal,
+    },
+    /// Count the descendants listed at the first signal; answered by `Descendants`.
+    CountDescendants {
+        /// Whose.
+        child: ChildId,
+    },
+    /// Forget the descendants listed for a child.
+    ForgetDescendants {
+        /// Whose.
+        child: ChildId,
+    },
+    /// Bind a socket (and listen on it); answered by `Listening` or `ListenFailed`.
+    Listen {
+        /// The name it gets.
+        listener: ListenerId,
+        /// What to bind.
+        spec: ListenSpec,
+    },
+    /// Start or go on accepting.
+    Accept {
+        /// On which listener.
+        listener: ListenerId,
+    },
+    /// Leave new connections to the kernel's queue.
+    PauseAccept {
+        /// On which listener.
+        listener: ListenerId,
+    },
+    /// Close a listener (and remove the file of a unix socket).
+    CloseListener {
+        /// Which one.
+        listener: ListenerId,
+    },
+    /// Close the master's duplicate of a connection. Where no worker took it, the client sees an end.
+    CloseConn {
+        /// Which one.
+        conn: ConnId,
+    },
+    /// Tell the JavaScript face.
+    Emit(Event),
+}
+
+/// The two signals that end a child.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Signal {
+    /// Asks it to end (`SIGTERM`).
+    Terminate,
+    /// Ends it (`SIGKILL`).
+    Kill,
+}
+
+/// What is special to one child. What all children share (program, script, environment)
+/// is the driver's launch configuration.
+#[derive(Debug, PartialEq, Eq)]
+pub struct SpawnSpec {
+    /// Which child; its kind chooses the script.
+    pub child: ChildId,
+    /// `--inspect-port` for this child, appended to the inherited `execArgv`.
+    pub inspect_port: Option<u16>,
+    /// The slot of an app worker, from 0 (`CFORK_WORKER_INDEX`).
+    pub slot: Option<u32>,
+    /// The number of slots (`CFORK_WORKER_COUNT`).
+    pub slots: u32,
+}
+
+/// What to bind.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ListenSpec {
+    /// The kind of socket and its address.
+    pub target: ListenTarget,
+    /// `Some(backlog)`: listen and accept here. `None`: only bind, workers share the socket.
+    pub backlog: Option<i32>,
+}
+
+/// Kinds of sockets that a worker can ask for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ListenTarget {
+    /// TCP. Without an address: `[::]` for both families, else `0.0.0.0`.
+    Tcp {
+        /// The address, or all.
+        address: Option<IpAddr>,
+        /// The port; 0 lets the kernel choose.
+        port: u16,
+        /// Do not serve IPv4 on an IPv6 socket.
+        ipv6_only: bool,
+    },
+    /// A unix socket.
+    Pipe {
+        /// Its path.
+        path: String,
+        /// Readable by everybody.
+        readable_all: bool,
+        /// Writable by everybody.
+        writable_all: bool,
+    },
+    /// A descriptor that the master process already has.
+    Fd(i32),
+    /// UDP; never accepted on, always shared.
+    Udp {
+        /// The address.
+        address: IpAddr,
+        /// The port; 0 lets the kernel choose.
+        port: u16,
+        /// Do not serve IPv4 on an IPv6 socket.
+        ipv6_only: bool,
+        /// Set `SO_REUSEADDR`.
+        reuse_addr: bool,
+    },
+}
+
+/// What the core is told once, at birth.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// The master's own process id.
+    pub master_pid: i32,
+    /// The number of app workers, at least 1.
+    pub workers: u32,
+    /// The public port, where options name one.
+    pub port: Option<u16>,
+    /// `http` or `https`, until a worker reports otherwise.
+    pub protocol: String,
+    /// `$HOST`, used in the address when a server has no host of its own.
+    pub host: Option<String>,
+    /// The port that workers pretend to listen on in sticky mode; `None` without sticky mode.
+    pub sticky_port: Option<u16>,
+    /// A second port that serves plain http; passed on in `egg-ready`.
+    pub debug_port: Option<u16>,
+    /// Replace an app worker that dies, and check that somebody is alive.
+    pub production: bool,
+    /// The options as the workers get them, one JSON object.
+    pub options: Bytes,
+    /// Workers run under the inspector: a worker ended by SIGKILL was ended by the debugger.
+    pub is_debug: bool,
+    /// `--inspect-port` of the agent, when `is_debug`.
+    pub agent_inspect_port: Option<u16>,
+    /// The master's own inspector port; workers get the next ones. `None`: no inspector.
+    pub app_inspect_base: Option<u16>,
+    /// Give listening sockets to the workers instead of handing over connections.
+    pub share_listeners: bool,
+    /// How long app workers may take from SIGTERM to their end.
+    pub app_close_timeout: Duration,
+    /// The same for the agent.
+    pub agent_close_timeout: Duration,
+}
+
+/// Why an app worker is started.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum ForkReason {
+    /// The first worker of its slot.
+    Start,
+    /// Its predecessor died.
+    Refork,
+    /// Its predecessor is being replaced.
+    Reload,
+}
+
+/// What becomes of the slot of a worker whose channel has closed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum ReforkDecision {
+    /// A new worker is started at once (or as soon as the restart intensity allows).
+    Refork,
+    /// Too many restarts: a new worker is started later.
+    Later,
+    /// The master ends this worker itself, or the application has not started yet.
+    Disabled,
+    /// Outside production a dead worker stays dead.
+    Off,
+}
+
+/// The state of an app worker, with the words of Node's `worker.state`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum WorkerState {
+    /// Started, nothing heard yet.
+    None,
+    /// Node runs in it.
+    Online,
+    /// It listens.
+    Listening,
+    /// Its channel is closed.
+    Disconnected,
+    /// It is reaped.
+    Dead,
+}
+
+/// An address as a worker reports it in `listening`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct WorkerAddress {
+    /// 4, 6, or -1 for a unix socket; a string for UDP.
+    pub address_type: serde_json::Value,
+    /// The host, or the path of a unix socket, or null.
+    pub address: Option<String>,
+    /// The port.
+    pub port: Option<i64>,
+    /// A descriptor number, where the worker listens on one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub fd: Option<i64>,
+}
+
+/// What the JavaScript face is told, as JSON: `{"type": "agent-forked", …}` with the
+/// fields in camelCase.
+#[derive(Debug, Serialize)]
+#[serde(tag = "type", rename_all = "kebab-case", rename_all_fields = "camelCase")]
+pub enum Event {
+    /// The agent process exists.
+    AgentForked {
+        /// 1 for the first agent.
+        id: u32,
+        /// Its process id.
+        pid: i32,
+        /// Its inspector port, when the master runs under the inspector.
+        inspect_port: Option<u16>,
+    },
+    /// The agent has said `agent-start`.
+    AgentStarted {
+        /// 1 for the first agent.
+        id: u32,
+        /// Its process id.
+        pid: i32,
+        /// Since it was forked, in ms.
+        elapsed_ms: u64,
+    },
+    /// The agent has ended, other than by our closing.
+    AgentExited {
+        /// 1 for the first agent.
+        id: u32,
+        /// Its process id.
+        pid: i32,
+        /// How it ended.
+        #[serde(flatten)]
+        status: ExitStatus,
+        /// A new one comes after this time; null while starting, when the master gives up.
+        restart_in_ms: Option<u64>,
+    },
+    /// A new agent is about to be forked after the last one died.
+    AgentRestarting,
+    /// The app workers are about to be forked.
+    AppsForking,
+    /// An app worker process exists.
+    AppForked {
+        /// `cluster.worker.id`.
+        id: u32,
+        /// Its process id.
+        pid: i32,
+        /// Its slot, from 0.
+        slot: u32,
+        /// Why it was started.
+        reason: ForkReason,
+        /// Its inspector port, when the master runs under the inspector.
+        inspect_port: Option<u16>,
+        /// The ids of all workers that are not gone, this one included.
+        workers: Vec<u32>,
+    },
+    /// An app worker reports that it listens somewhere.
+    AppListening {
+        /// `cluster.worker.id`.
+        id: u32,
+        /// Its process id.
+        pid: i32,
+        /// Where.
+        address: WorkerAddress,
+        /// It bound the port by itself.
+        reuse_port: bool,
+    },
+    /// An app worker listens on the port of the application: it is ready.
+    AppStarted {
+        /// `cluster.worker.id`.
+        id: u32,
+        /// Its process id.
+        pid: i32,
+        /// Where.
+        address: WorkerAddress,
+        /// How many workers are still awaited before the application is ready.
+        remain: u32,
+        /// Since the app workers were first forked, in ms.
+        elapsed_ms: u64,
+    },
+    /// The channel of an app worker has closed.
+    AppDisconnected {
+        /// `cluster.worker.id`.
+        id: u32,
+        /// Its process id.
+        pid: i32,
+        /// It had said that it would leave, or was asked to.
+        exited_after_disconnect: bool,
+        /// Always `disconnected`.
+        state: WorkerState,
+        /// What becomes of its slot.
+        refork: ReforkDecision,
+        /// The ids of all workers that are not gone.
+        workers: Vec<u32>,
+    },
+    /// An app worker has ended and is reaped.
+    AppExited {
+        /// `cluster.worker.id`.
+        id: u32,
+        /// Its process id.
+        pid: i32,
+        /// How it ended.
+        #[serde(flatten)]
+        status: ExitStatus,
+        /// It had said that it would leave, or was asked to.
+        exited_after_disconnect: bool,
+        /// Always `dead`.
+        state: WorkerState,
+        /// It was replaced by a reload, or is being ended by the closing of the master.
+        expected: bool,
+        /// A reload ended it.
+        reloaded: bool,
+        /// Its slot had been given to a new worker when the channel closed.
+        reforked: bool,
+        /// The process ids of all workers known at this moment, this one included.
+        pids: Vec<i32>,
+        /// It ended while the application was starting: the master gives up.
+        while_starting: bool,
+        /// It was ended by a debugger: the master closes.
+        by_debugger: bool,
+    },
+    /// A process could not be started.
+    SpawnFailed {
+        /// `agent` or `app`.
+        role: &'static str,
+        /// Its number.
+        id: u32,
+        /// The system's reason.
+        reason: String,
+    },
+    /// A worker has told the port and protocol of the application.
+    Realport {
+        /// The port.
+        port: Option<u16>,
+        /// `http` or `https`.
+        protocol: Option<String>,
+    },
+    /// All app workers are ready and the public port is open.
+    Ready {
+        /// The public port.
+        port: Option<u16>,
+        /// `http` or `https`.
+        protocol: String,
+        /// A URL, or the path of a unix socket.
+        address: String,
+        /// Since start, in ms.
+        elapsed_ms: u64,
+    },
+    /// The public port of sticky mode cannot be opened: the master gives up.
+    ListenFailed {
+        /// The port.
+        port: Option<u16>,
+        /// The positive errno.
+        errno: i32,
+    },
+    /// `accept` fails for want of descriptors or memory (once per stretch).
+    AcceptFailed {
+        /// The positive errno.
+        errno: i32,
+    },
+    /// A message for the master: `master.emit(action, data)`.
+    Message {
+        /// The message.
+        message: Box<RawValue>,
+    },
+    /// A message for the parent process.
+    ToParent {
+        /// The message.
+        message: Box<RawValue>,
+    },
+    /// The workers are being replaced.
+    ReloadStarted {
+        /// How many.
+        workers: u32,
+    },
+    /// All workers have been replaced.
+    ReloadDone {
+        /// Since it was asked for, in ms.
+        elapsed_ms: u64,
+    },
+    /// A new worker failed: the old ones go on serving.
+    ReloadFailed {
+        /// Why.
+        reason: String,
+    },
+    /// A worker has sent something that Node's channel does not know.
+    BadMessage {
+        /// `agent` or `app`.
+        role: &'static str,
+        /// Its number.
+        id: u32,
+        /// Its process id.
+        pid: i32,
+        /// What was wrong.
+        reason: String,
+    },
+    /// A child that does not read its channel is ended, for its messages would fill the memory.
+    Unresponsive {
+        /// `agent` or `app`.
+        role: &'static str,
+        /// Its number.
+        id: u32,
+        /// Its process id.
+        pid: i32,
+    },
+    /// In three checks in a row either no agent or no app worker was alive: the master gives up.
+    CheckFailed {
+        /// Agents alive.
+        agent: u32,
+        /// App workers alive.
+        worker: u32,
+    },
+    /// Closing has come to the app workers.
+    ClosingApps {
+        /// How long they have, in ms.
+        timeout_ms: u64,
+    },
+    /// Closing has come to the agent.
+    ClosingAgent {
+        /// How long it has, in ms.
+        timeout_ms: u64,
+        /// There is an agent to end.
+        alive: bool,
+    },
+    /// A child did not end in time and was killed, with so many of its descendants.
+    Killed {
+        /// `agent` or `app`.
+        role: &'static str,
+        /// Its number.
+        id: u32,
+        /// Its process id.
+        pid: i32,
+        /// Living descendants that were killed with it.
+        descendants: usize,
+    },
+    /// Everything has ended. The last event.
+    Closed {
+        /// The exit code that the master should have.
+        code: i32,
+    },
+    /// The core has failed: a defect. All channels are closed. The last event.
+    Fatal {
+        /// What the panic said.
+        reason: String,
+    },
+}
+
+/// A worker as look-ups from JavaScript see it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct WorkerView {
+    /// `cluster.worker.id`, or the number of the agent.
+    pub id: u32,
+    /// Its process id.
+    pub pid: i32,
+    /// The slot of an app worker.
+    pub slot: Option<u32>,
+    /// The state, with Node's words.
+    pub state: WorkerState,
+    /// It has started: the agent said so, or the worker listens on the application's port.
+    pub ready: bool,
+}
+
+/// The cluster as look-ups from JavaScript see it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Snapshot {
+    /// `starting`, `running`, `closing` or `closed`.
+    pub phase: &'static str,
+    /// The agent, if there is one.
+    pub agent: Option<WorkerView>,
+    /// The app workers that are not reaped.
+    pub workers: Vec<WorkerView>,
+}

@@ -1,0 +1,4 @@
+//! egg-cluster-rs
+pub mod core;
+pub mod ipc;
+pub mod sys;
