@@ -637,7 +637,7 @@ pub enum Event {
         /// There is an agent to end.
         alive: bool,
     },
-    /// A child did not end in time and was killed, with so many of its descendants.
+    /// A child, or descendants that it left behind, did not end in time and were killed.
     Killed {
         /// `agent` or `app`.
         role: &'static str,
@@ -645,8 +645,8 @@ pub enum Event {
         id: u32,
         /// Its process id.
         pid: i32,
-        /// Living descendants that were killed with it.
-        descendants: usize,
+        /// The child itself had ended; only descendants were left.
+        exited: bool,
     },
     /// Everything has ended. The last event.
     Closed {

@@ -1,2 +1,241 @@
-//! The decisions.
+//! The decisions of the master, without I/O and without a clock.
+//!
+//! The driver tells the core what has happened ([`Core::handle_input`]) and what time it
+//! is, and does what the core asks for ([`Core::poll_output`]). So the whole life of a
+//! cluster can be played in a unit test.
+//!
+//! | module | decides |
+//! |---|---|
+//! | [`lifecycle`] | start, ready, failed start, the check for life |
+//! | [`agent`] | the agent: ready, died, forked anew |
+//! | [`workers`] | the app workers: fork, ready, death, refork |
+//! | [`intensity`] | how often a worker may be restarted |
+//! | [`reload`] | replacing the workers, slot by slot |
+//! | [`shutdown`] | ending a child and its descendants, and closing everything in order |
+//! | [`cluster`] | the primary's side of Node's cluster protocol, and its listeners |
+//! | [`handoff`] | connections: who gets one, and what happens to it when that fails |
+//! | [`scheduler`] | the choice of a worker, round robin |
+//! | [`affinity`] | the choice of a slot, sticky mode |
+//! | [`router`] | messages among parent, master, agent and apps |
+//! | [`timer`] | the table of deadlines |
+//! | [`event`] | all types that cross the border |
+
+pub mod affinity;
+mod agent;
+mod cluster;
 pub mod event;
+mod handoff;
+mod intensity;
+mod lifecycle;
+mod reload;
+mod router;
+mod scheduler;
+mod shutdown;
+#[cfg(test)]
+mod tests;
+mod timer;
+mod workers;
+
+use std::collections::VecDeque;
+use std::time::{Duration, Instant};
+
+use agent::AgentSlot;
+use cluster::Listeners;
+use event::{ChildId, Command, Event, Frame, Input, Output, Settings, Snapshot};
+use handoff::Sticky;
+use lifecycle::Phase;
+use reload::Reload;
+use shutdown::Endings;
+use timer::{Timer, Timers};
+use workers::Workers;
+
+/// The state of one cluster.
+#[derive(Debug)]
+pub struct Core {
+    settings: Settings,
+    phase: Phase,
+    started_at: Option<Instant>,
+    public: Public,
+    agent: AgentSlot,
+    workers: Workers,
+    reload: Option<Reload>,
+    endings: Endings,
+    listeners: Listeners,
+    sticky: Sticky,
+    failed_checks: u32,
+    timers: Timers,
+    outputs: VecDeque<Output>,
+}
+
+/// What the application has told of its public server.
+#[derive(Debug)]
+struct Public {
+    port: Option<u16>,
+    protocol: String,
+    /// The URL, or the path of a unix socket, once all workers are ready.
+    address: String,
+}
+
+impl Core {
+    /// A cluster that has not been started.
+    pub fn new(settings: Settings) -> Self {
+        let public = Public {
+            port: settings.port,
+            protocol: settings.protocol.clone(),
+            address: String::new(),
+        };
+        Self {
+            workers: Workers::new(settings.workers, settings.app_inspect_base),
+            sticky: Sticky::new(settings.workers),
+            settings,
+            phase: Phase::Idle,
+            started_at: None,
+            public,
+            agent: AgentSlot::default(),
+            reload: None,
+            endings: Endings::default(),
+            listeners: Listeners::default(),
+            failed_checks: 0,
+            timers: Timers::default(),
+            outputs: VecDeque::new(),
+        }
+    }
+
+    /// Takes note of something that has happened.
+    pub fn handle_input(&mut self, now: Instant, input: Input) {
+        match input {
+            Input::Command(command) => self.on_command(now, command),
+            Input::Spawned { child, pid } => self.on_spawned(now, child, pid),
+            Input::SpawnFailed { child, reason } => self.on_spawn_failed(now, child, reason),
+            Input::Message { child, message } => self.on_message(now, child, message),
+            Input::BadLine { child, reason } => self.report_bad_message(child, reason),
+            Input::HandleAcked { child, conn } => self.on_handle_acked(child, conn),
+            Input::HandleRefused { child, conn } => self.on_handle_refused(now, child, conn),
+            Input::OutboxFull { child } => {
+                self.timers.set_if_idle(Timer::Stall(child), now + STALL_LIMIT);
+            }
+            Input::OutboxDrained { child } => self.timers.cancel(Timer::Stall(child)),
+            Input::Disconnected { child } => self.on_disconnected(now, child),
+            Input::Exited { child, status } => self.on_exited(now, child, status),
+            Input::Listening { listener, local } => self.on_listening(now, listener, local),
+            Input::ListenFailed { listener, errno } => self.on_listen_failed(now, listener, errno),
+            Input::Accepted { listener, conn, peer } => self.on_accepted(now, listener, conn, peer),
+            Input::AcceptFailed { listener, errno } => self.on_accept_failed(now, listener, errno),
+            Input::Descendants { child, alive } => self.on_descendants(now, child, alive),
+        }
+    }
+
+    /// Does what has come due by `now`.
+    pub fn handle_timeout(&mut self, now: Instant) {
+        while let Some(timer) = self.timers.expired(now) {
+            match timer {
+                Timer::AgentRestart => self.restart_agent(now),
+                Timer::Refork(slot) => self.refork_slot(now, slot),
+                Timer::Check => self.check_alive(now),
+                Timer::Drain(child) => self.terminate_retired(now, child),
+                Timer::Kill(child) => self.kill_ending(now, child),
+                Timer::Descendants(child) => {
+                    self.output(Output::CountDescendants { child });
+                }
+                Timer::Stall(child) => self.kill_unresponsive(child),
+                Timer::FailDeadline => self.kill_all(),
+                Timer::RetryRefused(listener) => self.retry_refused(now, listener),
+                Timer::HeldTooLong(listener) => self.close_held_too_long(now, listener),
+                Timer::RetryAccept(listener) => self.retry_accept(listener),
+                Timer::Orphaned(listener) => self.close_orphaned(listener),
+            }
+        }
+    }
+
+    /// When [`Core::handle_timeout`] wants to be called.
+    pub fn poll_timeout(&self) -> Option<Instant> {
+        self.timers.next()
+    }
+
+    /// The next thing to do, in order.
+    pub fn poll_output(&mut self) -> Option<Output> {
+        self.outputs.pop_front()
+    }
+
+    /// The cluster as it is now.
+    pub fn snapshot(&self) -> Snapshot {
+        Snapshot {
+            phase: self.phase.name(),
+            agent: self.agent.view(),
+            workers: self.workers.views(),
+        }
+    }
+
+    fn on_command(&mut self, now: Instant, command: Command) {
+        match command {
+            Command::Start => self.start(now),
+            Command::Send { from, message } => self.route(now, from, message),
+            Command::Reload => self.request_reload(now),
+            Command::Close => self.close(now),
+        }
+    }
+
+    fn on_spawned(&mut self, now: Instant, child: ChildId, pid: i32) {
+        match child {
+            ChildId::Agent(_) => self.on_agent_spawned(now, pid),
+            ChildId::App(id) => self.on_worker_spawned(now, id, pid),
+        }
+    }
+
+    fn on_disconnected(&mut self, now: Instant, child: ChildId) {
+        self.timers.cancel(Timer::Stall(child));
+        match child {
+            ChildId::Agent(_) => self.agent.connected = false,
+            ChildId::App(id) => self.on_worker_disconnected(now, id),
+        }
+    }
+
+    fn on_exited(&mut self, now: Instant, child: ChildId, status: event::ExitStatus) {
+        self.timers.cancel(Timer::Drain(child));
+        match child {
+            ChildId::Agent(id) => self.on_agent_exited(now, id, status),
+            ChildId::App(id) => self.on_worker_exited(now, id, status),
+        }
+        if self.is_ending(child) {
+            self.on_ending_exited(now, child);
+        } else {
+            self.output(Output::ForgetDescendants { child });
+            self.advance_closing(now);
+        }
+        self.finish_failing();
+    }
+
+    fn output(&mut self, output: Output) {
+        self.outputs.push_back(output);
+    }
+
+    fn emit(&mut self, event: Event) {
+        self.outputs.push_back(Output::Emit(event));
+    }
+
+    fn send(&mut self, child: ChildId, frame: Frame) {
+        self.outputs.push_back(Output::Send { child, frame });
+    }
+
+    fn report_bad_message(&mut self, child: ChildId, reason: String) {
+        if let Some((role, id, pid)) = self.identify(child) {
+            self.emit(Event::BadMessage { role, id, pid, reason });
+        }
+    }
+
+    /// The role, number and process id of a child that is not reaped.
+    fn identify(&self, child: ChildId) -> Option<(&'static str, u32, i32)> {
+        match child {
+            ChildId::Agent(id) => Some(("agent", id, self.agent.pid_of(id)?)),
+            ChildId::App(id) => Some(("app", id, self.workers.get(id)?.pid?)),
+        }
+    }
+}
+
+/// A child that leaves its outbox above the high-water mark for this long is ended.
+const STALL_LIMIT: Duration = Duration::from_secs(30);
+
+/// A duration in whole milliseconds, for events.
+fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}

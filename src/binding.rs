@@ -1,0 +1,117 @@
+//! The border to JavaScript, and the only place of `#[napi]`: convert, pass on, return.
+
+use std::sync::Arc;
+
+use napi::bindgen_prelude::Function;
+use napi::threadsafe_function::ThreadsafeFunctionCallMode;
+use napi::{Error, Result, Status};
+use napi_derive::napi;
+
+use crate::core::event::{Command, Origin};
+use crate::driver::Driver;
+use crate::driver::config::Config;
+use crate::error::RequestError;
+use crate::ipc::message::{self, ChildMessage, Line};
+use crate::sys::port;
+
+/// A master: one core thread with its children.
+#[napi]
+pub struct NativeMaster {
+    driver: Driver,
+}
+
+#[napi]
+impl NativeMaster {
+    /// Makes a master from its configuration (JSON); `on_event` gets every event as JSON,
+    /// and keeps the event loop alive until the last one.
+    #[napi(constructor, catch_unwind)]
+    pub fn new(config: String, on_event: Function<'_, String, ()>) -> Result<Self> {
+        crate::trace::init();
+        let (settings, launch) = Config::parse(&config).map_err(to_js)?;
+        let callback = on_event.build_threadsafe_function().build()?;
+        let sink = move |event: String| {
+            // It fails only when the environment is being torn down: nobody listens then.
+            let _ = callback.call(event, ThreadsafeFunctionCallMode::NonBlocking);
+        };
+        let driver = Driver::launch(settings, launch, Arc::new(sink)).map_err(to_js)?;
+        Ok(Self { driver })
+    }
+
+    /// Forks the agent, then the app workers.
+    #[napi(catch_unwind)]
+    pub fn start(&self) -> Result<()> {
+        self.command(Command::Start)
+    }
+
+    /// Routes a message, a JSON object, of the master's own or of the parent's.
+    #[napi(catch_unwind)]
+    pub fn send(&self, message: String, from_parent: bool) -> Result<()> {
+        let from = if from_parent { Origin::Parent } else { Origin::Master };
+        let reason = match message::parse(&message.into()) {
+            Ok(Line::Plain(ChildMessage::User(message))) => {
+                return self.command(Command::Send { from, message });
+            }
+            Ok(_) => "it is something else".to_owned(),
+            Err(reason) => reason,
+        };
+        Err(to_js(RequestError::NotAMessage(reason)))
+    }
+
+    /// Replaces the app workers.
+    #[napi(catch_unwind)]
+    pub fn reload(&self) -> Result<()> {
+        self.command(Command::Reload)
+    }
+
+    /// Ends everything in order. The last event is `closed`.
+    #[napi(catch_unwind)]
+    pub fn close(&self) -> Result<()> {
+        self.command(Command::Close)
+    }
+
+    /// The cluster as it is now, as JSON.
+    #[napi(catch_unwind)]
+    pub fn snapshot(&self) -> Result<String> {
+        let snapshot = self.driver.snapshot().map_err(to_js)?;
+        serde_json::to_string(&snapshot).map_err(to_js)
+    }
+}
+
+impl NativeMaster {
+    fn command(&self, command: Command) -> Result<()> {
+        self.driver.command(command).map_err(to_js)
+    }
+}
+
+/// A TCP port that nobody else is given while this object lives.
+#[napi]
+pub struct PortReservation {
+    reservation: Option<port::PortReservation>,
+    port: u16,
+}
+
+#[napi]
+impl PortReservation {
+    /// Reserves a free port.
+    #[napi(constructor, catch_unwind)]
+    pub fn new() -> Result<Self> {
+        let reservation = port::PortReservation::reserve().map_err(to_js)?;
+        Ok(Self { port: reservation.port(), reservation: Some(reservation) })
+    }
+
+    /// The port.
+    #[napi(getter)]
+    pub fn port(&self) -> u32 {
+        self.port.into()
+    }
+
+    /// Gives the port back.
+    #[napi]
+    pub fn release(&mut self) {
+        self.reservation = None;
+    }
+}
+
+fn to_js(error: impl std::fmt::Display) -> Error {
+    Error::new(Status::GenericFailure, error.to_string())
+}

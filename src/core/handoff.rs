@@ -1,0 +1,386 @@
+//! Connections: which worker gets one, and where it goes when that fails.
+//!
+//! The master keeps its duplicate of a connection until a worker has answered for it: with
+//! `accepted` in round robin, with the channel's own ack in sticky mode. Until then the
+//! worker has not read a byte of it, so it can be given to another.
+
+use std::collections::VecDeque;
+use std::net::IpAddr;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+
+use super::Core;
+use super::affinity::choose_slot;
+use super::cluster::Held;
+use super::event::{
+    ChildId, ConnId, Event, Frame, HandleRef, ListenSpec, ListenTarget, ListenerId, Output,
+};
+use super::timer::Timer;
+use super::workers::Newconn;
+use crate::ipc::encode;
+
+/// A connection that no worker takes is closed after this time.
+const HOLD_LIMIT: Duration = Duration::from_secs(10);
+/// A worker that has refused a connection (it leaves, or has reached its
+/// `maxConnections`) is offered the next one after this time.
+const REFUSED_PAUSE: Duration = Duration::from_millis(50);
+/// Pause after `accept` has failed for want of descriptors.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+/// Sticky connections in flight to one worker. More than in round robin, for they can go
+/// to nobody else, and the ack comes from Node itself.
+const STICKY_WINDOW: usize = 16;
+/// Sticky connections that may wait in all before accepting pauses.
+const STICKY_HELD: usize = 1024;
+
+/// The public listener of sticky mode.
+#[derive(Debug)]
+pub(super) struct Sticky {
+    pub(super) listener: Option<ListenerId>,
+    slots: u32,
+    accepting: bool,
+    /// No slot has a ready worker.
+    homeless: VecDeque<StickyConn>,
+    /// Connections that wait, in `homeless` and in the queues of workers.
+    held: usize,
+}
+
+/// A connection of sticky mode.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct StickyConn {
+    conn: ConnId,
+    client: IpAddr,
+    since: Instant,
+}
+
+impl Sticky {
+    pub(super) fn new(slots: u32) -> Self {
+        Self { listener: None, slots, accepting: false, homeless: VecDeque::new(), held: 0 }
+    }
+}
+
+impl Core {
+    pub(super) fn on_accepted(
+        &mut self,
+        now: Instant,
+        id: ListenerId,
+        conn: ConnId,
+        peer: Option<IpAddr>,
+    ) {
+        if self.sticky.listener == Some(id) {
+            match peer {
+                Some(client) => self.place_sticky(now, StickyConn { conn, client, since: now }),
+                // The client has reset the connection already.
+                None => self.output(Output::CloseConn { conn }),
+            }
+            self.regulate_sticky();
+        } else if let Some(listener) = self.listeners.get_mut(id) {
+            listener.pending.push_back(Held { conn, since: now });
+            self.dispatch(id);
+        } else {
+            self.output(Output::CloseConn { conn });
+        }
+    }
+
+    /// Hands pending connections to workers with room.
+    pub(super) fn dispatch(&mut self, id: ListenerId) {
+        while let Some((worker, frame)) = self.next_handoff(id) {
+            self.send(ChildId::App(worker), frame);
+        }
+        self.regulate(id);
+        if let Some(first) = self.listeners.get_mut(id).and_then(|l| l.pending.front()) {
+            let due = first.since + HOLD_LIMIT;
+            self.timers.set_if_idle(Timer::HeldTooLong(id), due);
+        }
+    }
+
+    fn next_handoff(&mut self, id: ListenerId) -> Option<(u32, Frame)> {
+        let listener = self.listeners.get_mut(id)?;
+        let &Held { conn, since } = listener.pending.front()?;
+        let worker_id = listener.scheduler.pick()?;
+        let prefix = listener.newconn.clone();
+        let worker = self.workers.get_mut(worker_id)?;
+        listener.pending.pop_front();
+        let seq = worker.take_seq();
+        worker.newconns.push_back(Newconn { seq, conn, listener: id, since });
+        Some((worker_id, Frame::Newconn { prefix, seq, handle: HandleRef::Conn(conn) }))
+    }
+
+    /// Accepts only while a worker has room: the kernel's queue holds the rest.
+    pub(super) fn regulate(&mut self, id: ListenerId) {
+        let Some(listener) = self.listeners.get_mut(id) else { return };
+        let wanted =
+            listener.pending.is_empty() && listener.scheduler.has_room() && !listener.starved;
+        if wanted != listener.accepting {
+            listener.accepting = wanted;
+            self.output(if wanted {
+                Output::Accept { listener: id }
+            } else {
+                Output::PauseAccept { listener: id }
+            });
+        }
+    }
+
+    /// The worker has answered for a connection.
+    pub(super) fn on_newconn_answer(&mut self, now: Instant, id: u32, ack: u64, accepted: bool) {
+        let Some(worker) = self.workers.get_mut(id) else { return };
+        // Answers come in order, so it is the first; anything else is looked for.
+        let Some(at) = worker.newconns.iter().position(|newconn| newconn.seq == ack) else {
+            return;
+        };
+        let Some(newconn) = worker.newconns.remove(at) else { return };
+        if accepted {
+            self.output(Output::CloseConn { conn: newconn.conn });
+            self.settle(id, newconn.listener);
+        } else {
+            self.take_back_refused(now, id, newconn);
+        }
+    }
+
+    fn settle(&mut self, worker: u32, listener: ListenerId) {
+        if let Some(entry) = self.listeners.get_mut(listener) {
+            entry.scheduler.settle(worker);
+            self.dispatch(listener);
+        }
+    }
+
+    /// A worker does not want a connection: another gets it.
+    fn take_back_refused(&mut self, now: Instant, worker: u32, newconn: Newconn) {
+        let id = newconn.listener;
+        let Some(listener) = self.listeners.get_mut(id) else {
+            self.output(Output::CloseConn { conn: newconn.conn });
+            return;
+        };
+        listener.scheduler.settle(worker);
+        listener.scheduler.suspend(worker);
+        listener.pending.push_front(Held { conn: newconn.conn, since: newconn.since });
+        self.timers.set_if_idle(Timer::RetryRefused(id), now + REFUSED_PAUSE);
+        self.dispatch(id);
+    }
+
+    pub(super) fn retry_refused(&mut self, now: Instant, id: ListenerId) {
+        if self.sticky.listener == Some(id) {
+            self.offer_held_sticky(now);
+        } else if let Some(listener) = self.listeners.get_mut(id) {
+            listener.scheduler.resume_all();
+            self.dispatch(id);
+        }
+    }
+
+    /// The child's event loop has the descriptor. That settles a sticky connection; one of
+    /// round robin waits for its `accepted`.
+    pub(super) fn on_handle_acked(&mut self, child: ChildId, conn: ConnId) {
+        let ChildId::App(id) = child else { return };
+        let Some(worker) = self.workers.get_mut(id) else { return };
+        if let Some(at) = worker.sticky_sent.iter().position(|sticky| sticky.conn == conn) {
+            worker.sticky_sent.remove(at);
+            self.output(Output::CloseConn { conn });
+            self.send_sticky_queue(id);
+            self.regulate_sticky();
+        }
+    }
+
+    /// The descriptor was lost on its way (the child is out of descriptors).
+    pub(super) fn on_handle_refused(&mut self, now: Instant, child: ChildId, conn: ConnId) {
+        let ChildId::App(id) = child else { return };
+        let Some(worker) = self.workers.get_mut(id) else { return };
+        if let Some(at) = worker.newconns.iter().position(|newconn| newconn.conn == conn) {
+            if let Some(newconn) = worker.newconns.remove(at) {
+                self.take_back_refused(now, id, newconn);
+            }
+        } else if let Some(at) = worker.sticky_sent.iter().position(|sticky| sticky.conn == conn)
+            && let Some(sticky) = worker.sticky_sent.remove(at)
+        {
+            // Its worker cannot take it now: it waits for the next chance.
+            self.sticky.homeless.push_back(sticky);
+            self.sticky.held += 1;
+            self.regulate_sticky();
+            if let Some(listener) = self.sticky.listener {
+                self.timers.set_if_idle(Timer::RetryRefused(listener), now + REFUSED_PAUSE);
+            }
+        }
+    }
+
+    /// A worker is gone: what it has not answered for goes to others.
+    pub(super) fn take_back_connections(&mut self, now: Instant, id: u32) {
+        self.leave_listeners(now, id);
+        let Some(worker) = self.workers.get_mut(id) else { return };
+        let newconns = std::mem::take(&mut worker.newconns);
+        for Newconn { conn, listener, .. } in newconns.into_iter().rev() {
+            match self.listeners.get_mut(listener) {
+                Some(entry) => {
+                    entry.pending.push_front(Held { conn, since: now });
+                    self.dispatch(listener);
+                }
+                None => self.output(Output::CloseConn { conn }),
+            }
+        }
+        let Some(worker) = self.workers.get_mut(id) else { return };
+        let sent = std::mem::take(&mut worker.sticky_sent);
+        self.place_all_sticky(now, sent);
+        self.take_back_sticky_queue(now, id);
+    }
+
+    pub(super) fn take_back_sticky_queue(&mut self, now: Instant, id: u32) {
+        let Some(worker) = self.workers.get_mut(id) else { return };
+        let queue = std::mem::take(&mut worker.sticky_queue);
+        self.sticky.held -= queue.len();
+        self.place_all_sticky(now, queue);
+    }
+
+    fn place_all_sticky(&mut self, now: Instant, conns: VecDeque<StickyConn>) {
+        for sticky in conns {
+            if self.sticky.listener.is_some() {
+                self.place_sticky(now, sticky);
+            } else {
+                self.output(Output::CloseConn { conn: sticky.conn });
+            }
+        }
+        self.regulate_sticky();
+    }
+
+    /// Gives a connection to the worker of its client's slot.
+    fn place_sticky(&mut self, now: Instant, sticky: StickyConn) {
+        let workers = &self.workers;
+        let is_ready = |slot| workers.ready_in_slot(slot).is_some();
+        let slot = choose_slot(sticky.client, self.sticky.slots, is_ready);
+        let worker = slot.and_then(|slot| self.workers.ready_in_slot(slot));
+        self.sticky.held += 1;
+        match worker.and_then(|id| Some((id, self.workers.get_mut(id)?))) {
+            Some((id, worker)) => {
+                worker.sticky_queue.push_back(sticky);
+                self.send_sticky_queue(id);
+            }
+            None => self.sticky.homeless.push_back(sticky),
+        }
+        if let Some(listener) = self.sticky.listener.filter(|_| self.sticky.held > 0) {
+            self.timers.set_if_idle(Timer::HeldTooLong(listener), now + HOLD_LIMIT);
+        }
+    }
+
+    fn send_sticky_queue(&mut self, id: u32) {
+        while let Some(worker) = self.workers.get_mut(id)
+            && worker.sticky_sent.len() < STICKY_WINDOW
+            && let Some(sticky) = worker.sticky_queue.pop_front()
+        {
+            worker.sticky_sent.push_back(sticky);
+            self.sticky.held -= 1;
+            let text = Bytes::from_static(encode::STICKY_CONNECTION);
+            let handle = HandleRef::Conn(sticky.conn);
+            self.send(ChildId::App(id), Frame::Handle { text, handle });
+        }
+    }
+
+    /// A worker has become ready, or may take again what it refused.
+    pub(super) fn offer_held_sticky(&mut self, now: Instant) {
+        let homeless = std::mem::take(&mut self.sticky.homeless);
+        self.sticky.held -= homeless.len();
+        self.place_all_sticky(now, homeless);
+    }
+
+    fn regulate_sticky(&mut self) {
+        let Some(listener) = self.sticky.listener else { return };
+        let limit = if self.sticky.accepting { STICKY_HELD } else { STICKY_HELD / 2 };
+        let wanted = self.sticky.held < limit;
+        if wanted != self.sticky.accepting {
+            self.sticky.accepting = wanted;
+            self.output(if wanted {
+                Output::Accept { listener }
+            } else {
+                Output::PauseAccept { listener }
+            });
+        }
+    }
+
+    pub(super) fn open_sticky_listener(&mut self) {
+        let listener = self.listeners.next_id();
+        self.sticky.listener = Some(listener);
+        let port = self.public.port.unwrap_or(0);
+        let target = ListenTarget::Tcp { address: None, port, ipv6_only: false };
+        self.output(Output::Listen { listener, spec: ListenSpec { target, backlog: Some(511) } });
+    }
+
+    pub(super) fn on_sticky_listening(&mut self, now: Instant) {
+        self.regulate_sticky();
+        self.become_ready(now);
+    }
+
+    pub(super) fn close_sticky(&mut self) {
+        let Some(listener) = self.sticky.listener.take() else { return };
+        self.timers.cancel(Timer::HeldTooLong(listener));
+        self.timers.cancel(Timer::RetryRefused(listener));
+        self.timers.cancel(Timer::RetryAccept(listener));
+        self.output(Output::CloseListener { listener });
+        let homeless = std::mem::take(&mut self.sticky.homeless);
+        self.sticky.held -= homeless.len();
+        for sticky in homeless {
+            self.output(Output::CloseConn { conn: sticky.conn });
+        }
+    }
+
+    /// Connections have waited long: those that nobody took are closed.
+    pub(super) fn close_held_too_long(&mut self, now: Instant, id: ListenerId) {
+        if self.sticky.listener == Some(id) {
+            self.close_held_sticky(now, id);
+        } else {
+            while let Some(listener) = self.listeners.get_mut(id)
+                && let Some(&held) = listener.pending.front()
+                && held.since + HOLD_LIMIT <= now
+            {
+                listener.pending.pop_front();
+                self.output(Output::CloseConn { conn: held.conn });
+            }
+            self.dispatch(id);
+        }
+    }
+
+    fn close_held_sticky(&mut self, now: Instant, id: ListenerId) {
+        let mut late = Vec::new();
+        let mut next: Option<Instant> = None;
+        let workers = self.workers.iter_mut().map(|worker| &mut worker.sticky_queue);
+        for queue in workers.chain([&mut self.sticky.homeless]) {
+            while let Some(&held) = queue.front()
+                && held.since + HOLD_LIMIT <= now
+            {
+                queue.pop_front();
+                late.push(held.conn);
+            }
+            let due = queue.front().map(|held| held.since + HOLD_LIMIT);
+            next = [next, due].into_iter().flatten().min();
+        }
+        self.sticky.held -= late.len();
+        for conn in late {
+            self.output(Output::CloseConn { conn });
+        }
+        if let Some(due) = next {
+            self.timers.set(Timer::HeldTooLong(id), due);
+        }
+        self.regulate_sticky();
+    }
+
+    /// No descriptor is left for a new connection: the kernel's queue holds it meanwhile.
+    pub(super) fn on_accept_failed(&mut self, now: Instant, id: ListenerId, errno: i32) {
+        let first = !self.timers.is_set(Timer::RetryAccept(id));
+        self.timers.set_if_idle(Timer::RetryAccept(id), now + ACCEPT_PAUSE);
+        if let Some(listener) = self.listeners.get_mut(id) {
+            listener.starved = true;
+            self.regulate(id);
+        } else if self.sticky.listener == Some(id) && self.sticky.accepting {
+            self.sticky.accepting = false;
+            self.output(Output::PauseAccept { listener: id });
+        }
+        if first {
+            self.emit(Event::AcceptFailed { errno });
+        }
+    }
+
+    pub(super) fn retry_accept(&mut self, id: ListenerId) {
+        if let Some(listener) = self.listeners.get_mut(id) {
+            listener.starved = false;
+            self.regulate(id);
+        } else if self.sticky.listener == Some(id) && !self.sticky.accepting {
+            self.sticky.accepting = true;
+            self.output(Output::Accept { listener: id });
+        }
+    }
+}

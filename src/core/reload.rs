@@ -1,0 +1,162 @@
+//! Replacing the app workers without a gap: a new worker is started above the number, and
+//! when it is ready the old one of its slot drains and ends. In production one slot at a
+//! time; elsewhere all at once, for there speed matters more than memory.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::time::Instant;
+
+use super::event::{ChildId, Event, ForkReason, Frame};
+use super::lifecycle::Phase;
+use super::timer::Timer;
+use super::workers::EndReason;
+use super::{Core, millis};
+use crate::ipc::encode;
+
+/// A reload under way.
+#[derive(Debug)]
+pub(super) struct Reload {
+    started_at: Instant,
+    /// Slots still to be replaced.
+    todo: VecDeque<u32>,
+    /// New workers that are not ready yet, with their slots.
+    incoming: BTreeMap<u32, u32>,
+    /// Another reload was asked for meanwhile.
+    again: bool,
+}
+
+impl Core {
+    /// Replaces all app workers; a request during a reload is queued once.
+    pub(super) fn request_reload(&mut self, now: Instant) {
+        if self.phase != Phase::Running {
+            return;
+        }
+        if let Some(reload) = &mut self.reload {
+            reload.again = true;
+            return;
+        }
+        let slots = self.workers.slot_count();
+        self.reload = Some(Reload {
+            started_at: now,
+            todo: (0..slots).collect(),
+            incoming: BTreeMap::new(),
+            again: false,
+        });
+        self.emit(Event::ReloadStarted { workers: slots });
+        self.advance_reload(now);
+    }
+
+    /// A new worker for this slot is on its way.
+    pub(super) fn is_replacing(&self, slot: u32) -> bool {
+        let has_slot = |reload: &Reload| reload.incoming.values().any(|&incoming| incoming == slot);
+        self.reload.as_ref().is_some_and(has_slot)
+    }
+
+    fn advance_reload(&mut self, now: Instant) {
+        let surge = if self.settings.production { 1 } else { self.workers.slot_count() as usize };
+        while let Some((slot, started_at)) = self.next_slot(surge) {
+            let current = self.workers.in_slot(slot).and_then(|id| self.workers.get(id));
+            if current.is_some_and(|worker| worker.forked_at > started_at) {
+                // Its worker died and was forked anew since: it runs the new code already.
+                continue;
+            }
+            let is_empty = current.is_none();
+            self.timers.cancel(Timer::Refork(slot));
+            let id = self.fork_worker(now, slot, ForkReason::Reload);
+            if is_empty {
+                self.workers.put_in_slot(slot, Some(id));
+            }
+            if let Some(reload) = &mut self.reload {
+                reload.incoming.insert(id, slot);
+            }
+        }
+        self.finish_reload(now);
+    }
+
+    fn next_slot(&mut self, surge: usize) -> Option<(u32, Instant)> {
+        let reload = self.reload.as_mut().filter(|reload| reload.incoming.len() < surge)?;
+        Some((reload.todo.pop_front()?, reload.started_at))
+    }
+
+    fn finish_reload(&mut self, now: Instant) {
+        let done = |reload: &mut Reload| reload.todo.is_empty() && reload.incoming.is_empty();
+        if let Some(reload) = self.reload.take_if(done) {
+            self.emit(Event::ReloadDone { elapsed_ms: millis(now - reload.started_at) });
+            if reload.again {
+                self.request_reload(now);
+            }
+        }
+    }
+
+    /// A new worker is ready: it takes its slot, and the old one drains.
+    pub(super) fn on_reload_worker_ready(&mut self, now: Instant, id: u32) {
+        let Some(slot) = self.reload.as_mut().and_then(|reload| reload.incoming.remove(&id)) else {
+            return;
+        };
+        let old = self.workers.in_slot(slot).filter(|&old| old != id);
+        self.workers.put_in_slot(slot, Some(id));
+        if let Some(old) = old {
+            self.retire(now, old);
+        }
+        self.advance_reload(now);
+    }
+
+    /// A new worker has ended before it was ready: the reload stops, the old set serves on.
+    /// Says whether it was one of a reload.
+    pub(super) fn on_reload_worker_gone(&mut self, now: Instant, id: u32, reason: &str) -> bool {
+        let Some(reload) = self.reload.take_if(|reload| reload.incoming.contains_key(&id)) else {
+            return false;
+        };
+        self.emit(Event::ReloadFailed {
+            reason: format!("the new worker app_worker#{id} did not start: {reason}"),
+        });
+        for (&other, &slot) in &reload.incoming {
+            if self.workers.get(other).is_some() && self.workers.in_slot(slot) != Some(other) {
+                self.end_worker(now, other, EndReason::Reload);
+            }
+            if self.settings.production && self.workers.in_slot(slot).is_none() {
+                // Its old worker died meanwhile.
+                self.timers.set_if_idle(Timer::Refork(slot), now);
+            }
+        }
+        if reload.again {
+            self.request_reload(now);
+        }
+        true
+    }
+
+    /// Takes a worker out of service: no new connection, time to finish what it has, then
+    /// the usual end.
+    fn retire(&mut self, now: Instant, id: u32) {
+        let sticky = self.settings.sticky_port.is_some();
+        let Some(worker) = self.workers.get_mut(id) else { return };
+        worker.ending = Some(EndReason::Reload);
+        let child = ChildId::App(id);
+        if !worker.is_connected() || (sticky && !self.settings.production) {
+            self.terminate_retired(now, child);
+            return;
+        }
+        if !sticky {
+            // Node closes the servers, waits for their connections and disconnects. With
+            // sticky connections, which belong to no server, it would not wait.
+            worker.exited_after_disconnect = true;
+            let head = encode::disconnect(worker.take_seq());
+            self.send(child, Frame::Message { head, tail: bytes::Bytes::new() });
+        }
+        self.leave_listeners(now, id);
+        self.take_back_sticky_queue(now, id);
+        self.timers.set(Timer::Drain(child), now + self.settings.app_close_timeout);
+    }
+
+    /// A retired worker has closed its channel: it has nothing left to finish.
+    pub(super) fn on_retired_disconnected(&mut self, now: Instant, id: u32) {
+        let ending = self.workers.get(id).and_then(|worker| worker.ending);
+        if ending == Some(EndReason::Reload) {
+            self.terminate_retired(now, ChildId::App(id));
+        }
+    }
+
+    pub(super) fn terminate_retired(&mut self, now: Instant, child: ChildId) {
+        self.timers.cancel(Timer::Drain(child));
+        self.begin_ending(now, child, self.settings.app_close_timeout);
+    }
+}

@@ -1,0 +1,257 @@
+//! Messages among parent, master, agent and apps.
+//!
+//! ```text
+//!            parent
+//!              |
+//!            master
+//!           /      \
+//!        agent --- apps
+//! ```
+//! A message is relayed as the text it came in; only its envelope is read.
+
+use std::time::Instant;
+
+use serde::Deserialize;
+use serde_json::value::RawValue;
+
+use super::Core;
+use super::event::{ChildId, Event, Frame, Origin, WorkerAddress};
+use crate::ipc::envelope::{self, Envelope};
+use crate::ipc::message::UserMessage;
+
+/// Where a message goes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Destination {
+    Master,
+    Parent,
+    Agent,
+    /// All app workers, or the one with this process id.
+    App(Option<i32>),
+    Nobody,
+}
+
+/// `data` of `realport`, as far as it is understood.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+struct Realport {
+    port: serde_json::Value,
+    protocol: serde_json::Value,
+}
+
+/// `data` of `reuse-port-listening`: the result of Node's `server.address()`.
+#[derive(Debug, Deserialize)]
+struct ServerAddress {
+    address: Option<String>,
+    family: Option<serde_json::Value>,
+    port: Option<i64>,
+}
+
+#[derive(Deserialize)]
+struct WithData<'a> {
+    #[serde(borrow)]
+    data: Option<&'a RawValue>,
+}
+
+impl Core {
+    /// Routes a message of a worker, of the parent or of the master itself.
+    pub(super) fn route(&mut self, now: Instant, origin: Origin, message: UserMessage) {
+        self.route_as(now, origin, None, message);
+    }
+
+    pub(super) fn route_from_child(&mut self, now: Instant, child: ChildId, message: UserMessage) {
+        let origin = match child {
+            ChildId::Agent(_) => Origin::Agent,
+            ChildId::App(_) => Origin::App,
+        };
+        self.route_as(now, origin, Some(child), message);
+    }
+
+    fn route_as(
+        &mut self,
+        now: Instant,
+        origin: Origin,
+        child: Option<ChildId>,
+        message: UserMessage,
+    ) {
+        let from = match origin {
+            Origin::Agent => "agent",
+            Origin::App => "app",
+            Origin::Parent => "parent",
+            Origin::Master => "master",
+        };
+        // Only the master may speak for somebody else.
+        let given = message.envelope.from.clone().filter(|_| origin == Origin::Master);
+        let from = given.as_deref().unwrap_or(from);
+        match self.destination(from, &message.envelope) {
+            Destination::Master => self.deliver_to_master(now, child, from, &message),
+            Destination::Parent => {
+                if let Some(message) = stamped(&message, from, "parent") {
+                    self.emit(Event::ToParent { message });
+                }
+            }
+            Destination::Agent => {
+                let (head, tail) = envelope::stamp(&message, from, Some("agent"));
+                if let Some(agent) = self.agent.child() {
+                    self.send(agent, Frame::Message { head, tail });
+                }
+            }
+            Destination::App(pid) => {
+                let (head, tail) = envelope::stamp(&message, from, Some("app"));
+                for child in self.connected_apps(pid) {
+                    self.send(child, Frame::Message { head: head.clone(), tail: tail.clone() });
+                }
+            }
+            Destination::Nobody => {}
+        }
+    }
+
+    fn destination(&self, from: &str, envelope: &Envelope) -> Destination {
+        let receiver = envelope.receiver_pid.as_ref().or(envelope.receiver_worker_id.as_ref());
+        if let Some(receiver) = receiver {
+            return match receiver.parse::<i32>() {
+                Ok(pid) if pid == self.settings.master_pid => Destination::Master,
+                Ok(pid) if Some(pid) == self.agent.pid() => Destination::Agent,
+                Ok(pid) => Destination::App(Some(pid)),
+                Err(_) => Destination::Nobody,
+            };
+        }
+        let default = match from {
+            "agent" => "app",
+            "app" => "agent",
+            "parent" => "master",
+            _ => "",
+        };
+        match envelope.to.as_deref().unwrap_or(default) {
+            "master" => Destination::Master,
+            "parent" => Destination::Parent,
+            "agent" => Destination::Agent,
+            "app" => Destination::App(None),
+            _ => Destination::Nobody,
+        }
+    }
+
+    fn connected_apps(&self, pid: Option<i32>) -> Vec<ChildId> {
+        self.workers
+            .iter()
+            .filter(|(_, worker)| worker.pid.is_some() && worker.is_connected())
+            .filter(|(_, worker)| pid.is_none() || worker.pid == pid)
+            .map(|(id, _)| ChildId::App(id))
+            .collect()
+    }
+
+    /// The master acts on what it knows; JavaScript hears everything.
+    fn deliver_to_master(
+        &mut self,
+        now: Instant,
+        child: Option<ChildId>,
+        from: &str,
+        message: &UserMessage,
+    ) {
+        match (message.envelope.action.as_deref(), child) {
+            (Some("agent-start"), Some(ChildId::Agent(_))) => self.on_agent_started(now),
+            (Some("realport"), Some(ChildId::App(_))) => self.on_realport(message),
+            (Some("reuse-port-listening"), Some(ChildId::App(id))) => {
+                if let Some(address) = reuse_port_address(message) {
+                    self.on_worker_listening(now, id, address, true);
+                }
+            }
+            (Some("reload-worker"), _) => self.request_reload(now),
+            _ => {}
+        }
+        if let Some(message) = stamped(message, from, "master") {
+            self.emit(Event::Message { message });
+        }
+    }
+
+    fn on_realport(&mut self, message: &UserMessage) {
+        let Some(data) = data_of(message) else { return };
+        let Ok(realport) = serde_json::from_str::<Realport>(data.get()) else { return };
+        let port = match &realport.port {
+            serde_json::Value::Number(port) => port.as_u64(),
+            serde_json::Value::String(port) => port.parse().ok(),
+            _ => None,
+        };
+        let port = port.and_then(|port| u16::try_from(port).ok()).filter(|&port| port > 0);
+        let protocol = realport.protocol.as_str().filter(|text| !text.is_empty()).map(String::from);
+        if port.is_some() {
+            self.public.port = port;
+        }
+        if let Some(protocol) = &protocol {
+            self.public.protocol.clone_from(protocol);
+        }
+        self.emit(Event::Realport { port, protocol });
+    }
+
+    pub(super) fn tell_agent(&mut self, message: &UserMessage) {
+        if let Some(agent) = self.agent.child() {
+            let head = message.text.clone();
+            self.send(agent, Frame::Message { head, tail: bytes::Bytes::new() });
+        }
+    }
+
+    pub(super) fn tell_apps(&mut self, message: &UserMessage) {
+        for child in self.connected_apps(None) {
+            let head = message.text.clone();
+            self.send(child, Frame::Message { head, tail: bytes::Bytes::new() });
+        }
+    }
+
+    pub(super) fn tell_parent(&mut self, action: &str, data: Option<&str>) {
+        self.tell_parent_as("master", action, data);
+    }
+
+    fn tell_parent_as(&mut self, from: &str, action: &str, data: Option<&str>) {
+        let message = envelope::build(from, "parent", action, data);
+        if let Some(message) = raw(&[&message.text]) {
+            self.emit(Event::ToParent { message });
+        }
+    }
+
+    /// The agent learns which app workers listen.
+    pub(super) fn tell_agent_pids(&mut self) {
+        let pids = format!("{:?}", self.workers.listening_pids());
+        self.tell_agent(&envelope::build("master", "agent", "egg-pids", Some(&pids)));
+    }
+
+    /// The apps learn the process id of the agent, or that there is none.
+    pub(super) fn tell_apps_pids(&mut self, pids: &[i32]) {
+        let pids = format!("{pids:?}");
+        self.tell_apps(&envelope::build("master", "app", "egg-pids", Some(&pids)));
+    }
+
+    /// The parent (egg-bin) learns where the inspector of a child listens.
+    pub(super) fn tell_debug_port(&mut self, from: &str, port: Option<u16>, pid: i32) {
+        if let Some(port) = port.filter(|_| self.settings.is_debug) {
+            let data = format!(r#"{{"debugPort":{port},"pid":{pid}}}"#);
+            self.tell_parent_as(from, "debug", Some(&data));
+        }
+    }
+}
+
+/// The message with `from` and `to` as JavaScript gets it. None where its text is no JSON
+/// after all, which a child of Node never sends.
+fn stamped(message: &UserMessage, from: &str, to: &str) -> Option<Box<RawValue>> {
+    let (head, tail) = envelope::stamp(message, from, Some(to));
+    raw(&[&head, &tail])
+}
+
+fn raw(parts: &[&[u8]]) -> Option<Box<RawValue>> {
+    RawValue::from_string(String::from_utf8(parts.concat()).ok()?).ok()
+}
+
+fn data_of(message: &UserMessage) -> Option<&RawValue> {
+    serde_json::from_slice::<WithData>(&message.text).ok()?.data
+}
+
+fn reuse_port_address(message: &UserMessage) -> Option<WorkerAddress> {
+    let address: ServerAddress = serde_json::from_str(data_of(message)?.get()).ok()?;
+    let is_v6 = address.family.is_some_and(|family| family == "IPv6" || family == 6);
+    // The wildcard is what `listening` calls null: no host of its own.
+    let host = address.address.filter(|host| host != "::" && host != "0.0.0.0");
+    Some(WorkerAddress {
+        address_type: if is_v6 { 6.into() } else { 4.into() },
+        address: host,
+        port: address.port,
+        fd: None,
+    })
+}

@@ -1,0 +1,457 @@
+//! The app workers: one slot each; fork, ready, death and refork.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::time::{Duration, Instant};
+
+use super::event::{
+    ChildId, ConnId, Event, ExitStatus, ForkReason, ListenerId, Output, ReforkDecision, Signal,
+    SpawnSpec, WorkerAddress, WorkerState, WorkerView,
+};
+use super::handoff::StickyConn;
+use super::intensity::RestartIntensity;
+use super::lifecycle::Phase;
+use super::timer::Timer;
+use super::{Core, millis};
+
+/// How long a refork waits after the system refused to make a process.
+const SPAWN_RETRY: Duration = Duration::from_secs(1);
+
+/// The workers that are not reaped, and their slots.
+#[derive(Debug)]
+pub(super) struct Workers {
+    by_id: BTreeMap<u32, Worker>,
+    /// The worker that serves, or will serve, each slot.
+    slots: Vec<Option<u32>>,
+    next_id: u32,
+    next_inspect_port: Option<u16>,
+    intensity: RestartIntensity,
+    /// The first fork has been done.
+    pub(super) forked: bool,
+    first_forked_at: Option<Instant>,
+    started: u32,
+    /// All slots have had a ready worker once: the application has started.
+    pub(super) all_started: bool,
+}
+
+/// One app worker process.
+#[derive(Debug)]
+pub(super) struct Worker {
+    pub(super) slot: u32,
+    pub(super) pid: Option<i32>,
+    pub(super) state: WorkerState,
+    /// It listens on the port of the application.
+    pub(super) ready: bool,
+    pub(super) forked_at: Instant,
+    pub(super) reason: ForkReason,
+    /// It leaves of its own will or was asked to; nothing new is given to it.
+    pub(super) exited_after_disconnect: bool,
+    /// The master ends it: by a reload, by closing, or since it does not read.
+    pub(super) ending: Option<EndReason>,
+    reforked: bool,
+    inspect_port: Option<u16>,
+    next_seq: u64,
+    /// Connections that it has not answered for, oldest first.
+    pub(super) newconns: VecDeque<Newconn>,
+    /// Connections of sticky mode that its event loop has not taken yet, oldest first.
+    pub(super) sticky_sent: VecDeque<StickyConn>,
+    /// Connections of sticky mode that wait until it has taken others.
+    pub(super) sticky_queue: VecDeque<StickyConn>,
+}
+
+/// A connection on its way to a worker.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Newconn {
+    pub(super) seq: u64,
+    pub(super) conn: ConnId,
+    pub(super) listener: ListenerId,
+    /// When it was accepted.
+    pub(super) since: Instant,
+}
+
+/// Why the master ends a worker.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum EndReason {
+    Reload,
+    Close,
+}
+
+impl Worker {
+    /// It may be given connections and answers.
+    pub(super) fn is_connected(&self) -> bool {
+        !matches!(self.state, WorkerState::Disconnected | WorkerState::Dead)
+    }
+
+    /// The number of the next message of the cluster protocol.
+    pub(super) fn take_seq(&mut self) -> u64 {
+        let seq = self.next_seq;
+        self.next_seq += 1;
+        seq
+    }
+}
+
+impl Workers {
+    pub(super) fn new(slots: u32, inspect_base: Option<u16>) -> Self {
+        Self {
+            by_id: BTreeMap::new(),
+            slots: vec![None; slots as usize],
+            next_id: 1,
+            next_inspect_port: inspect_base,
+            intensity: RestartIntensity::default(),
+            forked: false,
+            first_forked_at: None,
+            started: 0,
+            all_started: false,
+        }
+    }
+
+    pub(super) fn get(&self, id: u32) -> Option<&Worker> {
+        self.by_id.get(&id)
+    }
+
+    pub(super) fn get_mut(&mut self, id: u32) -> Option<&mut Worker> {
+        self.by_id.get_mut(&id)
+    }
+
+    pub(super) fn iter(&self) -> impl Iterator<Item = (u32, &Worker)> {
+        self.by_id.iter().map(|(&id, worker)| (id, worker))
+    }
+
+    pub(super) fn iter_mut(&mut self) -> impl Iterator<Item = &mut Worker> {
+        self.by_id.values_mut()
+    }
+
+    /// Workers that have a process.
+    pub(super) fn ids(&self) -> impl Iterator<Item = u32> + '_ {
+        self.iter().filter(|(_, worker)| worker.pid.is_some()).map(|(id, _)| id)
+    }
+
+    pub(super) fn slot_count(&self) -> u32 {
+        u32::try_from(self.slots.len()).unwrap_or(u32::MAX)
+    }
+
+    /// The worker of a slot, whatever its state.
+    pub(super) fn in_slot(&self, slot: u32) -> Option<u32> {
+        self.slots.get(slot as usize).copied().flatten()
+    }
+
+    /// The worker of a slot, if it can take connections.
+    pub(super) fn ready_in_slot(&self, slot: u32) -> Option<u32> {
+        let id = self.in_slot(slot)?;
+        let worker = self.get(id)?;
+        (worker.ready && worker.is_connected() && worker.ending.is_none()).then_some(id)
+    }
+
+    pub(super) fn put_in_slot(&mut self, slot: u32, id: Option<u32>) {
+        if let Some(place) = self.slots.get_mut(slot as usize) {
+            *place = id;
+        }
+    }
+
+    pub(super) fn pids(&self) -> Vec<i32> {
+        self.by_id.values().filter_map(|worker| worker.pid).collect()
+    }
+
+    /// The pids that egg's messenger gets in `egg-pids`.
+    pub(super) fn listening_pids(&self) -> Vec<i32> {
+        let listening = |worker: &&Worker| worker.state == WorkerState::Listening;
+        self.by_id.values().filter(listening).filter_map(|worker| worker.pid).collect()
+    }
+
+    pub(super) fn views(&self) -> Vec<WorkerView> {
+        let view = |(id, worker): (u32, &Worker)| {
+            Some(WorkerView {
+                id,
+                pid: worker.pid?,
+                slot: Some(worker.slot),
+                state: worker.state,
+                ready: worker.ready,
+            })
+        };
+        self.iter().filter_map(view).collect()
+    }
+
+    /// The next inspector port; Node counts on from the master's and wraps to 1024.
+    fn take_inspect_port(&mut self) -> Option<u16> {
+        let last = self.next_inspect_port?;
+        self.next_inspect_port = Some(last.checked_add(1).unwrap_or(1024));
+        self.next_inspect_port
+    }
+}
+
+impl Core {
+    pub(super) fn fork_all_workers(&mut self, now: Instant) {
+        self.workers.forked = true;
+        self.workers.first_forked_at = Some(now);
+        self.emit(Event::AppsForking);
+        for slot in 0..self.workers.slot_count() {
+            let id = self.fork_worker(now, slot, ForkReason::Start);
+            self.workers.put_in_slot(slot, Some(id));
+        }
+    }
+
+    /// Starts a worker for a slot; whether it takes the slot at once is the caller's.
+    pub(super) fn fork_worker(&mut self, now: Instant, slot: u32, reason: ForkReason) -> u32 {
+        let id = self.workers.next_id;
+        self.workers.next_id += 1;
+        let worker = Worker {
+            slot,
+            pid: None,
+            state: WorkerState::None,
+            ready: false,
+            forked_at: now,
+            reason,
+            exited_after_disconnect: false,
+            ending: None,
+            reforked: false,
+            inspect_port: self.workers.take_inspect_port(),
+            next_seq: 0,
+            newconns: VecDeque::new(),
+            sticky_sent: VecDeque::new(),
+            sticky_queue: VecDeque::new(),
+        };
+        let inspect_port = worker.inspect_port;
+        self.workers.by_id.insert(id, worker);
+        self.output(Output::Spawn(SpawnSpec {
+            child: ChildId::App(id),
+            inspect_port,
+            slot: Some(slot),
+            slots: self.workers.slot_count(),
+        }));
+        id
+    }
+
+    pub(super) fn on_worker_spawned(&mut self, now: Instant, id: u32, pid: i32) {
+        let Some(worker) = self.workers.get_mut(id) else { return };
+        worker.pid = Some(pid);
+        let (slot, reason, inspect_port) = (worker.slot, worker.reason, worker.inspect_port);
+        let workers = self.workers.ids().collect();
+        self.emit(Event::AppForked { id, pid, slot, reason, inspect_port, workers });
+        self.tell_debug_port("app", inspect_port, pid);
+        self.end_latecomer(now, ChildId::App(id));
+    }
+
+    pub(super) fn on_spawn_failed(&mut self, now: Instant, child: ChildId, reason: String) {
+        match child {
+            ChildId::Agent(_) => self.on_agent_spawn_failed(now, reason),
+            ChildId::App(id) => self.on_worker_spawn_failed(now, id, reason),
+        }
+    }
+
+    fn on_worker_spawn_failed(&mut self, now: Instant, id: u32, reason: String) {
+        let Some(worker) = self.workers.by_id.remove(&id) else { return };
+        self.emit(Event::SpawnFailed { role: "app", id, reason: reason.clone() });
+        if self.workers.in_slot(worker.slot) == Some(id) {
+            self.workers.put_in_slot(worker.slot, None);
+        }
+        if !self.workers.all_started {
+            self.fail(now);
+        } else if !self.on_reload_worker_gone(now, id, &reason) && self.settings.production {
+            self.timers.set(Timer::Refork(worker.slot), now + SPAWN_RETRY);
+        }
+    }
+
+    /// A worker listens somewhere; on the port of the application it is ready.
+    pub(super) fn on_worker_listening(
+        &mut self,
+        now: Instant,
+        id: u32,
+        address: WorkerAddress,
+        reuse_port: bool,
+    ) {
+        let Some(worker) = self.workers.get_mut(id).filter(|worker| worker.is_connected()) else {
+            return;
+        };
+        worker.state = WorkerState::Listening;
+        let Some(pid) = worker.pid else { return };
+        self.emit(Event::AppListening { id, pid, address: address.clone(), reuse_port });
+        if self.is_public(&address) {
+            self.on_worker_ready(now, id, address);
+        }
+    }
+
+    /// The address is the one that the application is reached by.
+    fn is_public(&self, address: &WorkerAddress) -> bool {
+        if let Some(port) = self.settings.sticky_port {
+            return address.port == Some(i64::from(port));
+        }
+        address.address_type == -1
+            || self.public.port.is_some_and(|port| address.port == Some(i64::from(port)))
+    }
+
+    fn on_worker_ready(&mut self, now: Instant, id: u32, address: WorkerAddress) {
+        let Some(worker) = self.workers.get_mut(id).filter(|worker| !worker.ready) else { return };
+        worker.ready = true;
+        let Some(pid) = worker.pid else { return };
+        self.tell_agent_pids();
+        self.workers.started += 1;
+        let all_started = self.workers.all_started;
+        let remain =
+            if all_started { 0 } else { self.workers.slot_count().saturating_sub(self.workers.started) };
+        let elapsed = self.workers.first_forked_at.map_or(Duration::ZERO, |at| now - at);
+        self.emit(Event::AppStarted {
+            id,
+            pid,
+            address: address.clone(),
+            remain,
+            elapsed_ms: millis(elapsed),
+        });
+        if all_started {
+            let ready = self.egg_ready("app");
+            self.tell_apps(&ready);
+            self.on_reload_worker_ready(now, id);
+            self.offer_held_sticky(now);
+        } else if remain == 0 && self.phase == Phase::Starting {
+            self.on_all_started(now, &address);
+        }
+    }
+
+    /// The channel of a worker is closed: its connections go to others, and its slot to a
+    /// new worker, which need not wait for the process to end.
+    pub(super) fn on_worker_disconnected(&mut self, now: Instant, id: u32) {
+        let Some(worker) = self.workers.get_mut(id).filter(|worker| worker.is_connected()) else {
+            return;
+        };
+        worker.state = WorkerState::Disconnected;
+        let pid = worker.pid.unwrap_or_default();
+        let exited_after_disconnect = worker.exited_after_disconnect;
+        let refork = self.decide_refork(now, id);
+        self.emit(Event::AppDisconnected {
+            id,
+            pid,
+            exited_after_disconnect,
+            state: WorkerState::Disconnected,
+            refork: refork.decision(),
+            workers: self.workers.ids().collect(),
+        });
+        self.apply_refork(now, id, refork);
+        self.take_back_connections(now, id);
+        self.on_retired_disconnected(now, id);
+    }
+
+    fn decide_refork(&mut self, now: Instant, id: u32) -> Refork {
+        let Some(worker) = self.workers.get(id) else { return Refork::Disabled };
+        let holds_slot = self.workers.in_slot(worker.slot) == Some(id);
+        if self.phase.is_ending()
+            || !self.workers.all_started
+            || worker.ending.is_some()
+            || !holds_slot
+            || self.is_replacing(worker.slot)
+        {
+            return Refork::Disabled;
+        }
+        if !self.settings.production {
+            return Refork::Off;
+        }
+        match self.workers.intensity.allow(now) {
+            Ok(()) => Refork::Now,
+            Err(at) => Refork::At(at),
+        }
+    }
+
+    fn apply_refork(&mut self, now: Instant, id: u32, refork: Refork) {
+        let Some(worker) = self.workers.get_mut(id) else { return };
+        let slot = worker.slot;
+        worker.reforked = matches!(refork, Refork::Now | Refork::At(_));
+        if self.workers.in_slot(slot) == Some(id) {
+            self.workers.put_in_slot(slot, None);
+        }
+        match refork {
+            Refork::Now => {
+                let new = self.fork_worker(now, slot, ForkReason::Refork);
+                self.workers.put_in_slot(slot, Some(new));
+            }
+            Refork::At(at) => self.timers.set(Timer::Refork(slot), at),
+            Refork::Disabled | Refork::Off => {}
+        }
+    }
+
+    /// A refork that was held back.
+    pub(super) fn refork_slot(&mut self, now: Instant, slot: u32) {
+        if self.phase.is_ending() || self.workers.in_slot(slot).is_some() {
+            return;
+        }
+        match self.workers.intensity.allow(now) {
+            Ok(()) => {
+                let id = self.fork_worker(now, slot, ForkReason::Refork);
+                self.workers.put_in_slot(slot, Some(id));
+            }
+            Err(at) => self.timers.set(Timer::Refork(slot), at),
+        }
+    }
+
+    pub(super) fn on_worker_exited(&mut self, now: Instant, id: u32, status: ExitStatus) {
+        let pids = self.workers.pids();
+        let Some(mut worker) = self.workers.by_id.remove(&id) else { return };
+        worker.state = WorkerState::Dead;
+        let closing = self.phase.is_ending();
+        let while_starting = !self.workers.all_started && !closing;
+        let by_debugger = !closing
+            && self.settings.is_debug
+            && worker.ending.is_none()
+            && status.signal.as_deref() == Some("SIGKILL");
+        let reason = describe(&status);
+        self.emit(Event::AppExited {
+            id,
+            pid: worker.pid.unwrap_or_default(),
+            status,
+            exited_after_disconnect: worker.exited_after_disconnect,
+            state: WorkerState::Dead,
+            expected: closing || worker.ending.is_some(),
+            reloaded: worker.ending == Some(EndReason::Reload),
+            reforked: worker.reforked,
+            pids,
+            while_starting,
+            by_debugger,
+        });
+        if closing {
+            return;
+        }
+        self.tell_agent_pids();
+        if while_starting {
+            self.fail(now);
+            return;
+        }
+        self.tell_parent("app-worker-died", None);
+        self.on_reload_worker_gone(now, id, &reason);
+        if by_debugger {
+            self.close(now);
+        }
+    }
+
+    /// Its outbox has been full for long: it would fill the master's memory.
+    pub(super) fn kill_unresponsive(&mut self, child: ChildId) {
+        if let Some((role, id, pid)) = self.identify(child) {
+            self.emit(Event::Unresponsive { role, id, pid });
+            self.output(Output::Signal { child, signal: Signal::Kill });
+        }
+    }
+}
+
+/// What becomes of the slot of a worker that is gone.
+#[derive(Debug, Clone, Copy)]
+enum Refork {
+    Now,
+    At(Instant),
+    Disabled,
+    Off,
+}
+
+impl Refork {
+    fn decision(self) -> ReforkDecision {
+        match self {
+            Self::Now => ReforkDecision::Refork,
+            Self::At(_) => ReforkDecision::Later,
+            Self::Disabled => ReforkDecision::Disabled,
+            Self::Off => ReforkDecision::Off,
+        }
+    }
+}
+
+/// An exit status in words, for reasons.
+fn describe(status: &ExitStatus) -> String {
+    match (&status.signal, status.code) {
+        (Some(signal), _) => format!("it was ended by {signal}"),
+        (None, Some(code)) => format!("it exited with code {code}"),
+        (None, None) => "it ended".to_owned(),
+    }
+}

@@ -1,0 +1,147 @@
+//! One child: its process id, its channel, and what waits to be read and written there.
+
+use std::collections::{HashMap, HashSet, VecDeque};
+use std::io::{self, IoSlice};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::rc::Rc;
+
+use super::tables::{Connections, Listener};
+use super::tasks::Gate;
+use crate::core::event::{ChildId, HandleRef, ListenerId};
+use crate::ipc::codec::LineDecoder;
+use crate::ipc::outbox::{Flush, Outbox, Sink};
+use crate::sys;
+use crate::sys::reactor::Watched;
+
+/// A longer line is not read to its end: its sender is ended. Node has no limit, and a
+/// string in it cannot be longer than 512 MiB.
+const MAX_LINE: usize = 256 << 20;
+/// Above this many waiting bytes, those who send to the child are not read.
+const HIGH_WATER: usize = 16 << 20;
+/// Below this they are read again.
+const LOW_WATER: usize = 4 << 20;
+
+/// The descriptors that a frame may carry.
+pub(super) struct Handles<'a> {
+    pub(super) connections: &'a Connections,
+    pub(super) listeners: &'a HashMap<ListenerId, Listener>,
+}
+
+impl Handles<'_> {
+    fn get(&self, handle: HandleRef) -> Option<BorrowedFd<'_>> {
+        match handle {
+            HandleRef::Conn(id) => self.connections.get(id),
+            HandleRef::Listener(id) => self.listeners.get(&id).map(Listener::fd),
+        }
+    }
+}
+
+/// The master's end of a channel.
+#[derive(Debug)]
+pub(super) struct Channel {
+    pub(super) fd: Rc<Watched>,
+    /// Open while the child may be read.
+    pub(super) read_gate: Rc<Gate>,
+    /// Open while the outbox waits for the socket.
+    pub(super) write_gate: Rc<Gate>,
+}
+
+impl Drop for Channel {
+    fn drop(&mut self) {
+        self.read_gate.close_for_ever();
+        self.write_gate.close_for_ever();
+    }
+}
+
+/// A child that is not reaped.
+#[derive(Debug)]
+pub(super) struct Child {
+    pub(super) pid: i32,
+    /// None once it is closed.
+    pub(super) channel: Option<Channel>,
+    pub(super) decoder: LineDecoder,
+    /// Descriptors that came without their line yet.
+    pub(super) received: VecDeque<OwnedFd>,
+    pub(super) outbox: Outbox<HandleRef>,
+    /// The outbox is above its high-water mark.
+    pub(super) is_full: bool,
+    /// It is in the engine's list of outboxes to be flushed.
+    pub(super) is_dirty: bool,
+    /// Full outboxes that this child has sent to: it is not read until they are drained.
+    pub(super) held_by: HashSet<ChildId>,
+}
+
+/// What a change of an outbox means for those who send to it.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Level {
+    Same,
+    Full,
+    Drained,
+}
+
+impl Child {
+    pub(super) fn new(pid: i32, channel: Channel) -> Self {
+        Self {
+            pid,
+            channel: Some(channel),
+            decoder: LineDecoder::new(MAX_LINE),
+            received: VecDeque::new(),
+            outbox: Outbox::new(),
+            is_full: false,
+            is_dirty: false,
+            held_by: HashSet::new(),
+        }
+    }
+
+    /// Writes what the socket takes.
+    ///
+    /// # Errors
+    /// Where the channel is broken; the child is about to be seen as disconnected.
+    pub(super) fn flush(&mut self, handles: &Handles<'_>) -> io::Result<Flush> {
+        let Some(channel) = &self.channel else { return Ok(Flush::Drained) };
+        let mut writer = Writer { fd: channel.fd.get_ref().as_fd(), handles };
+        let flush = self.outbox.flush(&mut writer)?;
+        channel.write_gate.set(flush != Flush::Drained);
+        Ok(flush)
+    }
+
+    /// Compares the outbox with its marks.
+    pub(super) fn level(&mut self) -> Level {
+        let queued = self.outbox.queued_bytes();
+        if !self.is_full && queued > HIGH_WATER {
+            self.is_full = true;
+            Level::Full
+        } else if self.is_full && queued < LOW_WATER {
+            self.is_full = false;
+            Level::Drained
+        } else {
+            Level::Same
+        }
+    }
+
+    /// Reads the child only while no full outbox holds it back.
+    pub(super) fn regulate(&self) {
+        if let Some(channel) = &self.channel {
+            channel.read_gate.set(self.held_by.is_empty());
+        }
+    }
+}
+
+struct Writer<'a> {
+    fd: BorrowedFd<'a>,
+    handles: &'a Handles<'a>,
+}
+
+impl Sink<HandleRef> for Writer<'_> {
+    fn send(&mut self, parts: &[IoSlice<'_>], handle: Option<HandleRef>) -> io::Result<usize> {
+        let handle = match handle {
+            None => None,
+            Some(handle) => Some(self.handles.get(handle).ok_or(io::ErrorKind::NotFound)?),
+        };
+        sys::channel::send(self.fd, parts, handle)
+    }
+
+    fn has(&self, handle: HandleRef) -> bool {
+        self.handles.get(handle).is_some()
+    }
+}

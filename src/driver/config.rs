@@ -1,0 +1,228 @@
+//! What JavaScript gives at birth, as JSON, and the two things made of it: the
+//! [`Settings`] of the core and the [`Launch`] of the children.
+
+use std::collections::HashMap;
+use std::ffi::CString;
+use std::path::Path;
+use std::time::Duration;
+
+use bytes::Bytes;
+use serde::Deserialize;
+
+use crate::core::event::{ChildId, Settings, SpawnSpec};
+use crate::error::ConfigError;
+use crate::sys::spawn::CHANNEL_FD;
+
+/// The configuration as `lib/master.js` writes it.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Config {
+    /// The `node` binary (`process.execPath`).
+    exec_path: String,
+    /// Its options (`process.execArgv`).
+    exec_argv: Vec<String>,
+    /// The environment of the children. It comes from JavaScript, for `environ` must not be
+    /// read on a thread while Node may change it.
+    env: HashMap<String, String>,
+    app_worker_file: String,
+    agent_worker_file: String,
+    /// The argument of every worker script.
+    options_json: String,
+    workers: u32,
+    port: Option<u16>,
+    protocol: String,
+    host: Option<String>,
+    sticky_port: Option<u16>,
+    debug_port: Option<u16>,
+    production: bool,
+    is_debug: bool,
+    agent_inspect_port: Option<u16>,
+    app_inspect_base: Option<u16>,
+    share_listeners: bool,
+    app_close_timeout_ms: u64,
+    agent_close_timeout_ms: u64,
+}
+
+/// Everything that the children have in common.
+#[derive(Debug)]
+pub struct Launch {
+    program: CString,
+    exec_argv: Vec<CString>,
+    env: Vec<CString>,
+    app_script: CString,
+    agent_script: CString,
+    options: CString,
+}
+
+/// A child's argument list and environment.
+#[derive(Debug)]
+pub struct CommandLine {
+    /// The arguments, the program's name first.
+    pub argv: Vec<CString>,
+    /// `NAME=value` each.
+    pub env: Vec<CString>,
+}
+
+impl Config {
+    /// Reads and checks a configuration.
+    ///
+    /// # Errors
+    /// Where the text is not a configuration, or holds what no child can be given.
+    pub fn parse(json: &str) -> Result<(Settings, Launch), ConfigError> {
+        let config: Self = serde_json::from_str(json)?;
+        if config.workers == 0 {
+            return Err(ConfigError::NoWorkers);
+        }
+        for file in [&config.exec_path, &config.app_worker_file, &config.agent_worker_file] {
+            if !Path::new(file).is_file() {
+                return Err(ConfigError::MissingFile(file.clone()));
+            }
+        }
+        let launch = config.launch()?;
+        Ok((config.into_settings(), launch))
+    }
+
+    fn launch(&self) -> Result<Launch, ConfigError> {
+        let variables = self.env.iter().map(|(name, value)| format!("{name}={value}"));
+        let channel = format!("NODE_CHANNEL_FD={CHANNEL_FD}");
+        let mode = "NODE_CHANNEL_SERIALIZATION_MODE=json".to_owned();
+        Ok(Launch {
+            program: c_string(&self.exec_path)?,
+            exec_argv: self.exec_argv.iter().map(|arg| c_string(arg)).collect::<Result<_, _>>()?,
+            env: variables
+                .chain([channel, mode])
+                .map(|variable| c_string(&variable))
+                .collect::<Result<_, _>>()?,
+            app_script: c_string(&self.app_worker_file)?,
+            agent_script: c_string(&self.agent_worker_file)?,
+            options: c_string(&self.options_json)?,
+        })
+    }
+
+    fn into_settings(self) -> Settings {
+        Settings {
+            master_pid: i32::try_from(std::process::id()).unwrap_or_default(),
+            workers: self.workers,
+            port: self.port,
+            protocol: self.protocol,
+            host: self.host.filter(|host| !host.is_empty()),
+            sticky_port: self.sticky_port,
+            debug_port: self.debug_port,
+            production: self.production,
+            options: Bytes::from(self.options_json),
+            is_debug: self.is_debug,
+            agent_inspect_port: self.agent_inspect_port,
+            app_inspect_base: self.app_inspect_base,
+            share_listeners: self.share_listeners,
+            app_close_timeout: Duration::from_millis(self.app_close_timeout_ms),
+            agent_close_timeout: Duration::from_millis(self.agent_close_timeout_ms),
+        }
+    }
+}
+
+impl Launch {
+    /// The program of every child.
+    pub fn program(&self) -> &CString {
+        &self.program
+    }
+
+    /// Argument list and environment of one child.
+    pub fn command_line(&self, spec: &SpawnSpec) -> CommandLine {
+        let mut argv = vec![self.program.clone()];
+        argv.extend(self.exec_argv.iter().cloned());
+        argv.extend(spec.inspect_port.map(|port| number("--inspect-port=", port.into())));
+        let mut env = self.env.clone();
+        match spec.child {
+            ChildId::Agent(_) => argv.push(self.agent_script.clone()),
+            ChildId::App(id) => {
+                argv.push(self.app_script.clone());
+                // Its presence is what makes `require('cluster')` a worker.
+                env.push(number("NODE_UNIQUE_ID=", id));
+                env.extend(spec.slot.map(|slot| number("CFORK_WORKER_INDEX=", slot)));
+                env.push(number("CFORK_WORKER_COUNT=", spec.slots));
+            }
+        }
+        argv.push(self.options.clone());
+        CommandLine { argv, env }
+    }
+}
+
+fn c_string(text: &str) -> Result<CString, ConfigError> {
+    CString::new(text).map_err(|_| ConfigError::NulByte(text.replace('\0', "\\0")))
+}
+
+/// A text without a zero byte needs no check.
+fn number(prefix: &str, value: u32) -> CString {
+    CString::new(format!("{prefix}{value}")).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn config(change: impl FnOnce(&mut serde_json::Value)) -> String {
+        let file = std::env::current_exe().unwrap().to_str().unwrap().to_owned();
+        let mut json = serde_json::json!({
+            "execPath": file, "execArgv": ["--max-old-space-size=64"], "env": { "A": "b=c" },
+            "appWorkerFile": file, "agentWorkerFile": file, "optionsJson": "{\"x\":1}",
+            "workers": 2, "port": 7001, "protocol": "http", "host": "", "stickyPort": null,
+            "debugPort": null, "production": true, "isDebug": false, "agentInspectPort": null,
+            "appInspectBase": null, "shareListeners": false, "appCloseTimeoutMs": 5000,
+            "agentCloseTimeoutMs": 1000
+        });
+        change(&mut json);
+        json.to_string()
+    }
+
+    fn texts(list: &[CString]) -> Vec<&str> {
+        list.iter().map(|text| text.to_str().unwrap()).collect()
+    }
+
+    #[test]
+    fn an_app_worker_is_a_cluster_worker_with_its_slot() {
+        let (settings, launch) = Config::parse(&config(|_| {})).unwrap();
+        assert_eq!(settings.host, None);
+        assert_eq!(settings.agent_close_timeout, Duration::from_secs(1));
+        let child = ChildId::App(7);
+        let spec = SpawnSpec { child, inspect_port: Some(9230), slot: Some(1), slots: 2 };
+        let line = launch.command_line(&spec);
+        let argv = texts(&line.argv);
+        assert_eq!(argv[1..3], ["--max-old-space-size=64", "--inspect-port=9230"]);
+        assert_eq!(argv[4..], [r#"{"x":1}"#]);
+        let env = texts(&line.env);
+        for variable in [
+            "A=b=c",
+            "NODE_CHANNEL_FD=3",
+            "NODE_UNIQUE_ID=7",
+            "CFORK_WORKER_INDEX=1",
+            "CFORK_WORKER_COUNT=2",
+        ] {
+            assert!(env.contains(&variable), "{variable} in {env:?}");
+        }
+    }
+
+    #[test]
+    fn the_agent_is_no_cluster_worker() {
+        let (_, launch) = Config::parse(&config(|_| {})).unwrap();
+        let spec =
+            SpawnSpec { child: ChildId::Agent(1), inspect_port: None, slot: None, slots: 2 };
+        let line = launch.command_line(&spec);
+        assert!(!texts(&line.env).iter().any(|variable| variable.starts_with("NODE_UNIQUE_ID")));
+    }
+
+    #[test]
+    fn what_no_child_can_be_given_is_refused() {
+        let cases = [
+            (config(|json| json["workers"] = 0.into()), "workers"),
+            (config(|json| json["execPath"] = "/nowhere/node".into()), "/nowhere/node"),
+            (config(|json| json["env"]["B"] = "a\0b".into()), "zero byte"),
+            (config(|json| json["surprise"] = 1.into()), "surprise"),
+            (config(|json| json["port"] = 70_000.into()), "70000"),
+            ("[]".to_owned(), "configuration"),
+        ];
+        for (json, part) in cases {
+            let error = Config::parse(&json).unwrap_err().to_string();
+            assert!(error.contains(part), "{part} in {error}");
+        }
+    }
+}

@@ -1,0 +1,158 @@
+//! Does what the core decides: one thread, one single-threaded runtime.
+//!
+//! | module | what it does |
+//! |---|---|
+//! | [`config`] | what JavaScript gives at birth |
+//! | [`engine`] | holds the core, feeds it inputs and performs its outputs |
+//! | [`child`] | one child: its process, its channel, its descendants |
+//! | [`tables`] | the descriptors behind the core's ids |
+//! | [`tasks`] | waits for descriptors to be ready, and for children to end |
+//!
+//! Every task waits for one thing, borrows the engine, has it do all the work that is
+//! there, and lets go of it before it waits again. So nothing needs a lock, and one wake-up
+//! costs the same however many children there are.
+
+mod child;
+pub mod config;
+mod engine;
+mod tables;
+mod tasks;
+
+use std::any::Any;
+use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::{Arc, mpsc as sync_mpsc};
+use std::time::Duration;
+
+use tokio::sync::mpsc;
+
+use crate::core::event::{Command, Event, Settings, Snapshot};
+use crate::error::RequestError;
+use config::Launch;
+use engine::Engine;
+
+/// Receives each event as JSON, on the core thread.
+pub type EventSink = Arc<dyn Fn(String) + Send + Sync>;
+
+/// How long a caller waits for an answer of the core thread.
+const ANSWER_LIMIT: Duration = Duration::from_secs(1);
+
+/// What other threads ask of the core thread.
+#[derive(Debug)]
+enum Request {
+    Command(Command),
+    Snapshot(sync_mpsc::Sender<Snapshot>),
+    Stop,
+}
+
+/// A running core thread. Dropping it stops the thread: channels close, and the children
+/// leave as they do when a master exits.
+#[derive(Debug)]
+pub struct Driver {
+    requests: mpsc::UnboundedSender<Request>,
+    ended: sync_mpsc::Receiver<()>,
+}
+
+impl Driver {
+    /// Starts the core thread. Nothing is forked before [`Command::Start`].
+    ///
+    /// # Errors
+    /// Where the system has no thread left to give.
+    pub fn launch(settings: Settings, launch: Launch, sink: EventSink) -> io::Result<Self> {
+        let (requests, inbox) = mpsc::unbounded_channel();
+        let (end, ended) = sync_mpsc::channel();
+        std::thread::Builder::new().name("egg-cluster".to_owned()).spawn(move || {
+            run_contained(settings, launch, inbox, &sink);
+            // The sink goes first: it keeps Node's event loop alive.
+            drop(sink);
+            drop(end);
+        })?;
+        Ok(Self { requests, ended })
+    }
+
+    /// Passes a command to the core.
+    ///
+    /// # Errors
+    /// Where the core thread has ended.
+    pub fn command(&self, command: Command) -> Result<(), RequestError> {
+        self.requests.send(Request::Command(command)).map_err(|_| RequestError::Ended)
+    }
+
+    /// The cluster as it is now.
+    ///
+    /// # Errors
+    /// Where the core thread has ended, or does not answer within a second.
+    pub fn snapshot(&self) -> Result<Snapshot, RequestError> {
+        let (reply, answer) = sync_mpsc::channel();
+        self.requests.send(Request::Snapshot(reply)).map_err(|_| RequestError::Ended)?;
+        answer.recv_timeout(ANSWER_LIMIT).map_err(|error| match error {
+            sync_mpsc::RecvTimeoutError::Timeout => RequestError::NoAnswer,
+            sync_mpsc::RecvTimeoutError::Disconnected => RequestError::Ended,
+        })
+    }
+}
+
+impl Drop for Driver {
+    fn drop(&mut self) {
+        // An error means that the thread has ended already.
+        let _ = self.requests.send(Request::Stop);
+        let _ = self.ended.recv_timeout(ANSWER_LIMIT);
+    }
+}
+
+/// A panic must not pass the border of the thread: it is told to JavaScript instead.
+fn run_contained(
+    settings: Settings,
+    launch: Launch,
+    inbox: mpsc::UnboundedReceiver<Request>,
+    sink: &EventSink,
+) {
+    let run = AssertUnwindSafe(|| run(settings, launch, inbox, sink));
+    let reason = match catch_unwind(run) {
+        Ok(Ok(())) => return,
+        Ok(Err(error)) => format!("the core thread could not start: {error}"),
+        Err(panic) => panic_text(&*panic),
+    };
+    tracing::error!(reason, "the core has failed");
+    sink(engine::to_json(&Event::Fatal { reason }));
+}
+
+fn panic_text(panic: &(dyn Any + Send)) -> String {
+    let text = panic.downcast_ref::<String>().map(String::as_str);
+    text.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("unknown panic").to_owned()
+}
+
+fn run(
+    settings: Settings,
+    launch: Launch,
+    mut inbox: mpsc::UnboundedReceiver<Request>,
+    sink: &EventSink,
+) -> io::Result<()> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_io().enable_time().build()?;
+    let local = tokio::task::LocalSet::new();
+    local.block_on(&runtime, async {
+        let engine = Engine::new(settings, launch, Arc::clone(sink));
+        loop {
+            let (deadline, wake) = {
+                let engine = engine.borrow();
+                if engine.is_closed() {
+                    return;
+                }
+                (engine.next_deadline(), engine.wake())
+            };
+            tokio::select! {
+                request = inbox.recv() => match request {
+                    Some(Request::Command(command)) => engine.borrow_mut().command(command),
+                    // A caller that has given up waiting is no error.
+                    Some(Request::Snapshot(reply)) => {
+                        let _ = reply.send(engine.borrow().snapshot());
+                    }
+                    Some(Request::Stop) | None => return,
+                },
+                () = tasks::sleep_until(deadline) => engine.borrow_mut().timeout(),
+                () = wake.notified() => {}
+            }
+        }
+    });
+    Ok(())
+}

@@ -1,0 +1,172 @@
+//! What waits: for a channel to be readable or writable, for a connection, for the end of
+//! a child, for a deadline. Each holds the engine weakly, and ends when what it waits for
+//! is gone.
+
+use std::cell::{Cell, RefCell};
+use std::rc::{Rc, Weak};
+use std::time::{Duration, Instant};
+
+use tokio::io::Interest;
+use tokio::sync::Notify;
+
+use super::engine::{Engine, Progress};
+use crate::core::event::{ChildId, ListenerId};
+use crate::sys;
+use crate::sys::reactor::{Watched, watch};
+
+/// Pause after the kernel had no room for a descriptor in flight: no event says when it
+/// has some again.
+const STARVED_PAUSE: Duration = Duration::from_millis(10);
+
+/// Something that can be held back: accepting, or reading a channel.
+#[derive(Debug)]
+pub(super) struct Gate {
+    open: Cell<bool>,
+    gone: Cell<bool>,
+    changed: Notify,
+}
+
+impl Gate {
+    pub(super) fn new(open: bool) -> Rc<Self> {
+        Rc::new(Self { open: Cell::new(open), gone: Cell::new(false), changed: Notify::new() })
+    }
+
+    pub(super) fn set(&self, open: bool) {
+        if self.open.replace(open) != open {
+            self.changed.notify_one();
+        }
+    }
+
+    pub(super) fn is_open(&self) -> bool {
+        self.open.get() && !self.gone.get()
+    }
+
+    pub(super) fn close_for_ever(&self) {
+        self.gone.set(true);
+        self.changed.notify_one();
+    }
+
+    /// Waits until the gate is open; false when it never will be.
+    async fn passed(&self) -> bool {
+        loop {
+            if self.gone.get() {
+                return false;
+            }
+            if self.open.get() {
+                return true;
+            }
+            self.changed.notified().await;
+        }
+    }
+
+    async fn gone(&self) {
+        while !self.gone.get() {
+            self.changed.notified().await;
+        }
+    }
+}
+
+/// Sleeps until `deadline`; for ever without one.
+pub(super) async fn sleep_until(deadline: Option<Instant>) {
+    match deadline {
+        Some(at) => tokio::time::sleep_until(at.into()).await,
+        None => std::future::pending().await,
+    }
+}
+
+/// Reads a channel whenever something is there.
+pub(super) async fn read(
+    engine: Weak<RefCell<Engine>>,
+    child: ChildId,
+    channel: Rc<Watched>,
+    gate: Rc<Gate>,
+) {
+    while gate.passed().await {
+        let ready = tokio::select! {
+            ready = channel.readable() => ready,
+            () = gate.gone() => return,
+        };
+        let (Ok(mut ready), Some(engine)) = (ready, engine.upgrade()) else { return };
+        if !gate.is_open() {
+            continue;
+        }
+        match engine.borrow_mut().read_channel(child) {
+            Progress::More => ready.retain_ready(),
+            Progress::Blocked => ready.clear_ready(),
+            Progress::Ended => return,
+        }
+    }
+}
+
+/// Writes the rest of an outbox, each time that a write has come to its limit.
+pub(super) async fn write(
+    engine: Weak<RefCell<Engine>>,
+    child: ChildId,
+    channel: Rc<Watched>,
+    gate: Rc<Gate>,
+) {
+    while gate.passed().await {
+        let ready = tokio::select! {
+            ready = channel.ready(Interest::WRITABLE) => ready,
+            () = gate.gone() => return,
+        };
+        let (Ok(mut ready), Some(strong)) = (ready, engine.upgrade()) else { return };
+        let starved = strong.borrow_mut().write_channel(child, &mut ready);
+        drop(strong);
+        if starved {
+            tokio::time::sleep(STARVED_PAUSE).await;
+        }
+    }
+}
+
+/// Accepts connections while the gate is open.
+pub(super) async fn accept(
+    engine: Weak<RefCell<Engine>>,
+    listener: ListenerId,
+    socket: Rc<Watched>,
+    gate: Rc<Gate>,
+) {
+    while gate.passed().await {
+        let ready = tokio::select! {
+            ready = socket.readable() => ready,
+            () = gate.gone() => return,
+        };
+        let (Ok(mut ready), Some(engine)) = (ready, engine.upgrade()) else { return };
+        match engine.borrow_mut().accept_batch(listener) {
+            Progress::More => ready.retain_ready(),
+            Progress::Blocked => ready.clear_ready(),
+            Progress::Ended => return,
+        }
+    }
+}
+
+/// Waits for the end of a child.
+pub(super) async fn reap(engine: Weak<RefCell<Engine>>, child: ChildId, pid: i32) {
+    match sys::process::open(pid).and_then(|fd| watch(fd, Interest::READABLE)) {
+        // An error of the event loop ends the wait as well: `reaped` looks for itself.
+        Ok(process) => drop(process.readable().await.map(drop)),
+        Err(_) => wait_on_thread(pid).await,
+    }
+    // A process descriptor is readable a moment before the status can be had.
+    while let Some(strong) = engine.upgrade() {
+        if strong.borrow_mut().reap(child) {
+            return;
+        }
+        drop(strong);
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+}
+
+/// Where there are no process descriptors (macOS, Linux before 5.3).
+async fn wait_on_thread(pid: i32) {
+    let (end, ended) = tokio::sync::oneshot::channel();
+    let thread = std::thread::Builder::new().name(format!("egg-cluster-{pid}"));
+    let wait = move || {
+        let result = sys::process::wait_until_ended(pid);
+        // The engine may be gone.
+        let _ = end.send(result);
+    };
+    if thread.spawn(wait).is_ok() {
+        let _ = ended.await;
+    }
+}

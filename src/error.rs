@@ -1,0 +1,32 @@
+//! Errors that reach JavaScript. They are turned into `napi::Error` in one place, `binding.rs`.
+
+/// Why a master could not be made.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    /// The text is not the JSON of a configuration.
+    #[error("invalid configuration of the native master: {0}")]
+    Syntax(#[from] serde_json::Error),
+    /// A master without workers would never be ready.
+    #[error("invalid configuration of the native master: workers should be at least 1, but got 0")]
+    NoWorkers,
+    /// A program or script that is to be started does not exist.
+    #[error("{0} should exist, and be a file: the workers are started from it")]
+    MissingFile(String),
+    /// No argument or variable of a process can hold a zero byte.
+    #[error("a zero byte cannot be passed to a worker, but stands in {0:?}")]
+    NulByte(String),
+}
+
+/// Why a request could not be passed to the core.
+#[derive(Debug, thiserror::Error)]
+pub enum RequestError {
+    /// The core thread has ended, after `closed` or `fatal`.
+    #[error("the native master has ended")]
+    Ended,
+    /// The core thread did not answer within a second.
+    #[error("the native master does not answer")]
+    NoAnswer,
+    /// Only JSON objects are messages.
+    #[error("a message should be a JSON object: {0}")]
+    NotAMessage(String),
+}
