@@ -62,7 +62,10 @@ pub(super) struct Listener {
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Held {
     pub(super) conn: ConnId,
+    /// Since when no worker has it.
     pub(super) since: Instant,
+    /// How often workers have refused it.
+    pub(super) refusals: u32,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -687,3 +687,10 @@ pub struct Snapshot {
     /// The app workers that are not reaped.
     pub workers: Vec<WorkerView>,
 }
+
+impl Snapshot {
+    /// What is left when everything has ended.
+    pub fn closed() -> Self {
+        Self { phase: "closed", agent: None, workers: Vec::new() }
+    }
+}

@@ -25,6 +25,8 @@ const HOLD_LIMIT: Duration = Duration::from_secs(10);
 /// A worker that has refused a connection (it leaves, or has reached its
 /// `maxConnections`) is offered the next one after this time.
 const REFUSED_PAUSE: Duration = Duration::from_millis(50);
+/// A connection that has been refused this often is closed: nobody wants it.
+const REFUSAL_LIMIT: u32 = 200;
 /// Pause after `accept` has failed for want of descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// Sticky connections in flight to one worker. More than in round robin, for they can go
@@ -75,7 +77,7 @@ impl Core {
             }
             self.regulate_sticky();
         } else if let Some(listener) = self.listeners.get_mut(id) {
-            listener.pending.push_back(Held { conn, since: now });
+            listener.pending.push_back(Held { conn, since: now, refusals: 0 });
             self.dispatch(id);
         } else {
             self.output(Output::CloseConn { conn });
@@ -96,13 +98,13 @@ impl Core {
 
     fn next_handoff(&mut self, id: ListenerId) -> Option<(u32, Frame)> {
         let listener = self.listeners.get_mut(id)?;
-        let &Held { conn, since } = listener.pending.front()?;
+        let &Held { conn, refusals, .. } = listener.pending.front()?;
         let worker_id = listener.scheduler.pick()?;
         let prefix = listener.newconn.clone();
         let worker = self.workers.get_mut(worker_id)?;
         listener.pending.pop_front();
         let seq = worker.take_seq();
-        worker.newconns.push_back(Newconn { seq, conn, listener: id, since });
+        worker.newconns.push_back(Newconn { seq, conn, listener: id, refusals });
         Some((worker_id, Frame::Newconn { prefix, seq, handle: HandleRef::Conn(conn) }))
     }
 
@@ -147,13 +149,18 @@ impl Core {
     /// A worker does not want a connection: another gets it.
     fn take_back_refused(&mut self, now: Instant, worker: u32, newconn: Newconn) {
         let id = newconn.listener;
+        let Newconn { conn, refusals, .. } = newconn;
         let Some(listener) = self.listeners.get_mut(id) else {
-            self.output(Output::CloseConn { conn: newconn.conn });
+            self.output(Output::CloseConn { conn });
             return;
         };
         listener.scheduler.settle(worker);
         listener.scheduler.suspend(worker);
-        listener.pending.push_front(Held { conn: newconn.conn, since: newconn.since });
+        if refusals < REFUSAL_LIMIT {
+            listener.pending.push_front(Held { conn, since: now, refusals: refusals + 1 });
+        } else {
+            self.output(Output::CloseConn { conn });
+        }
         self.timers.set_if_idle(Timer::RetryRefused(id), now + REFUSED_PAUSE);
         self.dispatch(id);
     }
@@ -206,10 +213,10 @@ impl Core {
         self.leave_listeners(now, id);
         let Some(worker) = self.workers.get_mut(id) else { return };
         let newconns = std::mem::take(&mut worker.newconns);
-        for Newconn { conn, listener, .. } in newconns.into_iter().rev() {
+        for Newconn { conn, listener, refusals, .. } in newconns.into_iter().rev() {
             match self.listeners.get_mut(listener) {
                 Some(entry) => {
-                    entry.pending.push_front(Held { conn, since: now });
+                    entry.pending.push_front(Held { conn, since: now, refusals });
                     self.dispatch(listener);
                 }
                 None => self.output(Output::CloseConn { conn }),

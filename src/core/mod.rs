@@ -36,7 +36,7 @@ mod tests;
 mod timer;
 mod workers;
 
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 use std::time::{Duration, Instant};
 
 use agent::AgentSlot;
@@ -63,6 +63,7 @@ pub struct Core {
     listeners: Listeners,
     sticky: Sticky,
     failed_checks: u32,
+    bad_messages: HashMap<ChildId, u32>,
     timers: Timers,
     outputs: VecDeque<Output>,
 }
@@ -96,6 +97,7 @@ impl Core {
             endings: Endings::default(),
             listeners: Listeners::default(),
             failed_checks: 0,
+            bad_messages: HashMap::new(),
             timers: Timers::default(),
             outputs: VecDeque::new(),
         }
@@ -192,6 +194,7 @@ impl Core {
 
     fn on_exited(&mut self, now: Instant, child: ChildId, status: event::ExitStatus) {
         self.timers.cancel(Timer::Drain(child));
+        self.bad_messages.remove(&child);
         match child {
             ChildId::Agent(id) => self.on_agent_exited(now, id, status),
             ChildId::App(id) => self.on_worker_exited(now, id, status),
@@ -217,8 +220,15 @@ impl Core {
         self.outputs.push_back(Output::Send { child, frame });
     }
 
-    fn report_bad_message(&mut self, child: ChildId, reason: String) {
-        if let Some((role, id, pid)) = self.identify(child) {
+    /// A child that goes on sending garbage shall not fill the log.
+    fn report_bad_message(&mut self, child: ChildId, mut reason: String) {
+        let Some((role, id, pid)) = self.identify(child) else { return };
+        let count = self.bad_messages.entry(child).or_default();
+        *count += 1;
+        if *count == BAD_MESSAGES_REPORTED {
+            reason.push_str(" (further ones are not reported)");
+        }
+        if *count <= BAD_MESSAGES_REPORTED {
             self.emit(Event::BadMessage { role, id, pid, reason });
         }
     }
@@ -234,6 +244,9 @@ impl Core {
 
 /// A child that leaves its outbox above the high-water mark for this long is ended.
 const STALL_LIMIT: Duration = Duration::from_secs(30);
+
+/// Bad messages of one child that are reported.
+const BAD_MESSAGES_REPORTED: u32 = 5;
 
 /// A duration in whole milliseconds, for events.
 fn millis(duration: Duration) -> u64 {

@@ -64,8 +64,8 @@ pub(super) struct Newconn {
     pub(super) seq: u64,
     pub(super) conn: ConnId,
     pub(super) listener: ListenerId,
-    /// When it was accepted.
-    pub(super) since: Instant,
+    /// How often workers have refused it.
+    pub(super) refusals: u32,
 }
 
 /// Why the master ends a worker.

@@ -78,17 +78,20 @@ impl Driver {
         self.requests.send(Request::Command(command)).map_err(|_| RequestError::Ended)
     }
 
-    /// The cluster as it is now.
+    /// The cluster as it is now; an empty one when everything has ended.
     ///
     /// # Errors
-    /// Where the core thread has ended, or does not answer within a second.
+    /// Where the core thread does not answer within a second.
     pub fn snapshot(&self) -> Result<Snapshot, RequestError> {
         let (reply, answer) = sync_mpsc::channel();
-        self.requests.send(Request::Snapshot(reply)).map_err(|_| RequestError::Ended)?;
-        answer.recv_timeout(ANSWER_LIMIT).map_err(|error| match error {
-            sync_mpsc::RecvTimeoutError::Timeout => RequestError::NoAnswer,
-            sync_mpsc::RecvTimeoutError::Disconnected => RequestError::Ended,
-        })
+        if self.requests.send(Request::Snapshot(reply)).is_err() {
+            return Ok(Snapshot::closed());
+        }
+        match answer.recv_timeout(ANSWER_LIMIT) {
+            Ok(snapshot) => Ok(snapshot),
+            Err(sync_mpsc::RecvTimeoutError::Timeout) => Err(RequestError::NoAnswer),
+            Err(sync_mpsc::RecvTimeoutError::Disconnected) => Ok(Snapshot::closed()),
+        }
     }
 }
 

@@ -1,0 +1,3 @@
+'use strict';
+
+process.once('SIGUSR2', () => process.exit(3));

@@ -1,0 +1,65 @@
+'use strict';
+
+/**
+ * A native binding that records what it is asked and emits what a test tells it to.
+ */
+
+const native = require('../../../lib/native');
+
+class FakeNativeMaster {
+  constructor(configJson, onEvent) {
+    this.config = JSON.parse(configJson);
+    this.onEvent = onEvent;
+    this.calls = [];
+    this.state = { phase: 'starting', agent: null, workers: [] };
+    FakeNativeMaster.last = this;
+    FakeNativeMaster.onCreate(this);
+  }
+
+  start() {
+    this.calls.push([ 'start' ]);
+  }
+
+  send(json, fromParent) {
+    this.calls.push([ 'send', JSON.parse(json), fromParent ]);
+  }
+
+  reload() {
+    this.calls.push([ 'reload' ]);
+  }
+
+  close() {
+    this.calls.push([ 'close' ]);
+  }
+
+  snapshot() {
+    return JSON.stringify(this.state);
+  }
+
+  emit(...events) {
+    for (const event of events) this.onEvent(JSON.stringify(event));
+  }
+}
+FakeNativeMaster.last = null;
+FakeNativeMaster.onCreate = () => {};
+
+class FakePortReservation {
+  constructor() {
+    this.port = FakePortReservation.nextPort++;
+    this.released = false;
+    FakePortReservation.all.push(this);
+  }
+
+  release() {
+    this.released = true;
+  }
+}
+FakePortReservation.nextPort = 40001;
+FakePortReservation.all = [];
+
+/** From now on the master gets the fake. */
+function install() {
+  native.load = () => ({ NativeMaster: FakeNativeMaster, PortReservation: FakePortReservation });
+}
+
+module.exports = { install, FakeNativeMaster, FakePortReservation };

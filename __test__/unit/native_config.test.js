@@ -1,0 +1,88 @@
+'use strict';
+
+const assert = require('assert');
+const cluster = require('cluster');
+const test = require('node:test');
+const util = require('util');
+
+const { nativeConfig } = require('../../lib/native_config');
+const { withEnv } = require('./helpers/app');
+
+const OPTIONS = { baseDir: '/app', workers: 2, port: 7001, https: false, clusterPort: 40001 };
+
+function build(options = {}) {
+  const warnings = [];
+  const config = nativeConfig({
+    options: { ...OPTIONS, ...options },
+    isProduction: true,
+    agentWorkerFile: '/a.js',
+    appWorkerFile: '/b.js',
+    warn: (...args) => warnings.push(util.format(...args)),
+  });
+  return { config, warnings };
+}
+
+test('everything that the native master is told', t => {
+  withEnv(t, { HOST: '10.0.0.1', EGG_MASTER_CLOSE_TIMEOUT: undefined, EGG_APP_CLOSE_TIMEOUT: undefined, EGG_AGENT_CLOSE_TIMEOUT: undefined, NODE_OPTIONS: undefined });
+  const { config, warnings } = build();
+  delete config.env;
+  assert.deepStrictEqual(config, {
+    execPath: process.execPath,
+    execArgv: process.execArgv,
+    agentWorkerFile: '/a.js',
+    appWorkerFile: '/b.js',
+    optionsJson: '{"baseDir":"/app","workers":2,"port":7001,"https":false,"clusterPort":40001}',
+    workers: 2,
+    port: 7001,
+    protocol: 'http',
+    host: '10.0.0.1',
+    stickyPort: null,
+    debugPort: null,
+    production: true,
+    isDebug: false,
+    agentInspectPort: null,
+    appInspectBase: null,
+    shareListeners: false,
+    appCloseTimeoutMs: 5000,
+    agentCloseTimeoutMs: 5000,
+  });
+  assert.deepStrictEqual(warnings, []);
+});
+
+test('sticky, https and debug port', () => {
+  const { config } = build({ sticky: true, stickyWorkerPort: 40002, https: { key: 'k' }, debugPort: '7002', port: undefined });
+  assert.deepStrictEqual([ config.stickyPort, config.protocol, config.debugPort, config.port ], [ 40002, 'https', 7002, null ]);
+});
+
+test('the environment has no trace of the channel to our own parent', t => {
+  withEnv(t, { NODE_CHANNEL_FD: '3', NODE_CHANNEL_SERIALIZATION_MODE: 'json', NODE_UNIQUE_ID: '1', SOME_VARIABLE: 'x' });
+  const { env } = build().config;
+  assert.strictEqual(env.SOME_VARIABLE, 'x');
+  assert.deepStrictEqual(Object.keys(env).filter(name => /^NODE_(CHANNEL|UNIQUE)/.test(name)), []);
+});
+
+test('close timeouts: the special one, else the common one, else 5 s; nonsense is told and not used', t => {
+  withEnv(t, { EGG_MASTER_CLOSE_TIMEOUT: '1000', EGG_APP_CLOSE_TIMEOUT: '0', EGG_AGENT_CLOSE_TIMEOUT: '5s' });
+  const { config, warnings } = build();
+  assert.deepStrictEqual([ config.appCloseTimeoutMs, config.agentCloseTimeoutMs ], [ 0, 1000 ]);
+  assert.deepStrictEqual(warnings, [ '[master] environment variable EGG_AGENT_CLOSE_TIMEOUT should be a time in ms, but is "5s"; using 1000' ]);
+});
+
+test('inspector ports', t => {
+  withEnv(t, { EGG_AGENT_DEBUG_PORT: undefined, NODE_OPTIONS: '--inspect-port=0' });
+  const { config } = build({ isDebug: true });
+  assert.deepStrictEqual([ config.isDebug, config.agentInspectPort, config.appInspectBase ], [ true, 5800, process.debugPort ]);
+  process.env.EGG_AGENT_DEBUG_PORT = '5999';
+  assert.strictEqual(build({ isDebug: true }).config.agentInspectPort, 5999);
+  delete process.env.NODE_OPTIONS;
+  assert.strictEqual(build({ isDebug: true }).config.appInspectBase, null);
+});
+
+test('listeners are shared under SCHED_NONE', t => {
+  const before = cluster.schedulingPolicy;
+  t.after(() => {
+    cluster.schedulingPolicy = before;
+  });
+  cluster.schedulingPolicy = cluster.SCHED_NONE;
+  assert.strictEqual(build().config.shareListeners, true);
+});

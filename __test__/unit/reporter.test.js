@@ -1,0 +1,195 @@
+'use strict';
+
+const assert = require('assert');
+const test = require('node:test');
+const util = require('util');
+
+const Reporter = require('../../lib/reporter');
+const { withEnv } = require('./helpers/app');
+
+const CFORK = /^\[\d{4}-\d\d-\d\d \d\d:\d\d:\d\d\.\d{3}\] \[cfork:master:(\d+)\] /;
+
+/**
+ * The lines for some events. Each begins with where it goes: `out`, `err` (cfork's), or
+ * the level of the logger; `log` for lines that are DEBUG in development.
+ */
+function linesFor(events, options = {}) {
+  const lines = [];
+  const take = prefix => (...args) => {
+    const isError = args[0] instanceof Error;
+    const text = isError ? `${args[0].name}: ${args[0].message}` : util.format(...args);
+    const match = CFORK.exec(text);
+    if (match) assert.strictEqual(match[1], String(process.pid));
+    lines.push(`${prefix} ${text.replace(CFORK, '[cfork] ')}`);
+  };
+  const reporter = new Reporter({
+    logger: { info: take('INFO'), warn: take('WARN'), error: take('ERROR') },
+    log: take('log'),
+    console: { info: take('out'), error: take('err') },
+    options,
+    frameworkName: 'egg',
+  });
+  for (const event of events) reporter.report(event);
+  return lines;
+}
+
+const address = { addressType: 4, address: null, port: 17001 };
+const disconnected = { type: 'app-disconnected', id: 1, pid: 2811, exitedAfterDisconnect: false, state: 'disconnected', workers: [ 1, 2 ] };
+const exited = {
+  type: 'app-exited', id: 1, pid: 2811, code: null, signal: 'SIGKILL', exitedAfterDisconnect: false, state: 'dead',
+  expected: false, reloaded: false, reforked: true, pids: [ 2811, 2812, 2842 ], whileStarting: false, byDebugger: false,
+};
+
+test('a start, as egg-cluster 2.5.0 prints it', () => {
+  const options = { workers: 2, clusterPort: 33161 };
+  assert.deepStrictEqual(linesFor([
+    { type: 'agent-forked', id: 1, pid: 2800, inspectPort: null },
+    { type: 'agent-started', id: 1, pid: 2800, elapsedMs: 232 },
+    { type: 'apps-forking' },
+    { type: 'app-forked', id: 1, pid: 2811, slot: 0, reason: 'start', inspectPort: null, workers: [ 1, 2 ] },
+    { type: 'app-listening', id: 1, pid: 2811, address, reusePort: false },
+    { type: 'app-started', id: 1, pid: 2811, address, remain: 0, elapsedMs: 316 },
+    { type: 'realport', port: 17001, protocol: 'http' },
+    { type: 'ready', port: 17001, protocol: 'http', address: 'http://127.0.0.1:17001', elapsedMs: 554 },
+    { type: 'to-parent', message: { action: 'egg-ready' } },
+    { type: 'message', message: { action: 'agent-start' } },
+  ], options), [
+    'log [master] agent_worker#1:2800 start with clusterPort:33161',
+    'INFO [master] agent_worker#1:2800 started (232ms)',
+    'log [master] start appWorker with args ["{\\"workers\\":2,\\"clusterPort\\":33161}"] (process)',
+    'log [master] app_worker#1:2811 start, state: none, current workers: ["1","2"]',
+    'INFO [master] app_worker#1:2811 listening on {"addressType":4,"address":null,"port":17001}',
+    'log [master] app_worker#1:2811 started at 17001, remain 0 (316ms)',
+    'INFO [master] egg started on http://127.0.0.1:17001 (554ms)',
+  ]);
+});
+
+test('an app worker that dies in production', () => {
+  assert.deepStrictEqual(linesFor([
+    { ...disconnected, refork: 'refork' },
+    { type: 'app-forked', id: 3, pid: 2842, slot: 0, reason: 'refork', inspectPort: null, workers: [ 1, 2, 3 ] },
+    exited,
+  ]), [
+    'err [cfork] worker:2811 disconnect (exitedAfterDisconnect: false, state: disconnected, isDead: false, worker.disableRefork: false)',
+    'INFO [master] app_worker#1:2811 disconnect, suicide: false, state: disconnected, current workers: ["1","2"]',
+    'err [cfork] new worker:2842 fork (state: none)',
+    'log [master] app_worker#3:2842 start, state: none, current workers: ["1","2","3"]',
+    'err [cfork] worker:2811 exit (code: null, exitedAfterDisconnect: false, state: dead, isDead: true, isExpected: true, worker.disableRefork: false)',
+    'ERROR AppWorkerDiedError: [master] app_worker#1:2811 died (code: null, signal: SIGKILL, suicide: false, state: dead), current workers: [2811,2812,2842]',
+  ]);
+});
+
+test('an app worker that dies outside production, or too often', () => {
+  assert.deepStrictEqual(linesFor([ { ...disconnected, refork: 'off' } ])[1], 'err [cfork] don\'t fork new work (refork: false)');
+  assert.deepStrictEqual(linesFor([ disconnected, disconnected ].map(event => ({ ...event, refork: 'later' }))).slice(5, 7), [
+    'err [cfork] worker died too fast (total 2 disconnect, 0 unexpected exit)',
+    'err [cfork] don\'t fork new work (refork: true)',
+  ]);
+});
+
+test('an app worker that dies during start', () => {
+  assert.deepStrictEqual(linesFor([
+    { ...disconnected, refork: 'disabled' },
+    { ...exited, code: 0, signal: null, reforked: false, pids: [ 2811 ], whileStarting: true },
+  ]), [
+    'out [cfork] worker:2811 disconnect (exitedAfterDisconnect: false, state: disconnected, isDead: false, worker.disableRefork: true)',
+    'out [cfork] don\'t fork, because worker:2811 will be kill soon',
+    'INFO [master] app_worker#1:2811 disconnect, suicide: false, state: disconnected, current workers: ["1","2"]',
+    'out [cfork] worker:2811 exit (code: 0, exitedAfterDisconnect: false, state: dead, isDead: true, isExpected: false, worker.disableRefork: true)',
+    'ERROR AppWorkerDiedError: [master] app_worker#1:2811 died (code: 0, signal: null, suicide: false, state: dead), current workers: [2811]',
+    'ERROR [master] app_worker#1:2811 start fail, exiting with code:1',
+  ]);
+});
+
+test('workers that are ended on purpose are no errors', () => {
+  for (const reason of [ { expected: true }, { expected: true, reloaded: true }, { reloaded: true } ]) {
+    const lines = linesFor([ { ...disconnected, refork: 'disabled' }, { ...exited, ...reason } ]);
+    assert.deepStrictEqual(lines.filter(line => /^(ERROR|WARN|err)/.test(line)), []);
+    assert.strictEqual(lines.length, 4);
+  }
+});
+
+test('a worker ended by a debugger', () => {
+  assert.deepStrictEqual(linesFor([ { ...exited, byDebugger: true } ]).slice(1), [
+    'ERROR [master] app_worker#1:2811 died (code: null, signal: SIGKILL, suicide: false, state: dead), current workers: [2811,2812,2842]',
+    'ERROR [master] worker kill by debugger, exiting...',
+  ]);
+});
+
+test('an agent that dies', () => {
+  const died = { type: 'agent-exited', id: 1, pid: 19249, code: null, signal: 'SIGKILL', restartInMs: 1000 };
+  assert.deepStrictEqual(linesFor([ died, { type: 'agent-restarting' } ]), [
+    'ERROR AgentWorkerDiedError: [master] agent_worker#1:19249 died (code: null, signal: SIGKILL)',
+    'log [master] try to start a new agent_worker after 1s ...',
+    'INFO [master] new agent_worker starting...',
+  ]);
+  assert.strictEqual(linesFor([ { ...died, restartInMs: 2500 } ])[1], 'log [master] try to start a new agent_worker after 2.5s ...');
+  assert.strictEqual(linesFor([ { ...died, code: 1, signal: null, restartInMs: null } ])[1],
+    'ERROR [master] agent_worker#1:19249 start fail, exiting with code:1');
+});
+
+test('ready in sticky mode and with a debug port', t => {
+  const ready = { type: 'ready', port: 7001, protocol: 'http', address: 'http://127.0.0.1:7001', elapsedMs: 5 };
+  const second = () => linesFor([ ready ], { sticky: true, debugPort: 7002 })[1];
+  withEnv(t, { HOST: undefined });
+  assert.strictEqual(linesFor([ ready ], { sticky: true })[0], 'INFO [master] egg started on http://127.0.0.1:7001 (5ms) with STICKY MODE!');
+  assert.strictEqual(second(), 'INFO [master] egg started on http://127.0.0.1:7002');
+  process.env.HOST = '0.0.0.0';
+  assert.strictEqual(second(), 'INFO [master] egg started on http://127.0.0.1:7002');
+  process.env.HOST = '10.0.0.1';
+  assert.strictEqual(second(), 'INFO [master] egg started on http://10.0.0.1:7002');
+});
+
+test('closing', () => {
+  assert.deepStrictEqual(linesFor([
+    { type: 'closing-apps', timeoutMs: 5000 },
+    { type: 'closing-agent', timeoutMs: 1000, alive: true },
+    { type: 'closed', code: 0 },
+  ]), [
+    'INFO [master] send kill SIGTERM to app workers, will exit with code:0 after 5000ms',
+    'INFO [master] wait 5000ms',
+    'INFO [master] send kill SIGTERM to agent worker, will exit with code:0 after 1000ms',
+    'INFO [master] wait 1000ms',
+    'log [master] kill agent worker with signal SIGTERM',
+    'log [master] close done, exiting with code:0',
+  ]);
+  assert.strictEqual(linesFor([ { type: 'closing-agent', timeoutMs: 1000, alive: false } ]).length, 2);
+  assert.deepStrictEqual(linesFor([ { type: 'closed', code: 1 } ]), []);
+});
+
+test('the check of who is alive', () => {
+  assert.deepStrictEqual(linesFor([ { type: 'check-failed', agent: 0, worker: 2 } ]), [
+    'ERROR ClusterWorkerExceptionError: [master] 0 agent and 2 worker(s) alive, exit to avoid unknown state',
+  ]);
+});
+
+test('events that egg-cluster has not', () => {
+  const app = { role: 'app', id: 1, pid: 5 };
+  const agent = { role: 'agent', id: 2, pid: 6 };
+  assert.deepStrictEqual(linesFor([
+    { type: 'reload-started', workers: 2 },
+    { type: 'reload-done', elapsedMs: 9 },
+    { type: 'reload-failed', reason: 'app_worker#3 exited' },
+    { type: 'bad-message', reason: 'no object', ...app },
+    { type: 'unresponsive', ...agent },
+    { type: 'killed', descendants: 2, ...app },
+    { type: 'spawn-failed', role: 'agent', id: 1, reason: 'out of memory' },
+    { type: 'listen-failed', port: 80, errno: 13 },
+    { type: 'accept-failed', errno: 24 },
+    { type: 'fatal', reason: 'index out of bounds' },
+    { type: 'app-listening', id: 1, pid: 5, address, reusePort: true },
+    { type: 'unknown-to-this-release' },
+  ]), [
+    'log [master] reload workers...',
+    'log [master] reload done (9ms)',
+    'ERROR [master] reload failed, the old workers go on serving: app_worker#3 exited',
+    'WARN [master] app_worker#1:5 sent a message that is ignored: no object',
+    'ERROR [master] agent_worker#2:6 does not read its messages any more and will be killed',
+    'WARN [master] app_worker#1:5 did not exit in time and was killed, with 2 of its descendants',
+    'ERROR [master] cannot start the process of agent_worker#1: out of memory',
+    'ERROR [master] cannot listen on port 80: EACCES',
+    'WARN [master] cannot accept new connections for the moment: EMFILE',
+    'ERROR [master] internal error of egg-cluster-rs, exiting with code:1: index out of bounds',
+    'INFO [master] app_worker#1:5 reuse-port listening on {"addressType":4,"address":null,"port":17001}',
+  ]);
+});

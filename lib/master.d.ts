@@ -1,0 +1,3 @@
+import { Master } from '..';
+
+export = Master;

@@ -1,0 +1,363 @@
+'use strict';
+
+/**
+ * The public face of the native master: an EventEmitter with the properties and methods
+ * of egg-cluster's Master. It checks options, logs, speaks with the parent process and
+ * obeys signals; everything about workers is done by the native side.
+ */
+
+const fs = require('fs');
+const os = require('os');
+const path = require('path');
+const EventEmitter = require('events');
+
+const native = require('./native');
+const Messenger = require('./messenger');
+const Ready = require('./ready');
+const Reporter = require('./reporter');
+const { createLogger } = require('./logger');
+const { nativeConfig } = require('./native_config');
+const { parseOptions, isProduction, readPackage } = require('./options');
+const { WorkerManager, AgentWorker, AppWorker } = require('./views');
+
+const IDLE_SNAPSHOT = { phase: 'starting', agent: null, workers: [] };
+
+class Master extends EventEmitter {
+  #native = null;
+  #reporter = null;
+  #ready = new Ready();
+  #reservations = [];
+  #workerFiles = null;
+  /** Messages sent before the native master exists. */
+  #pending = [];
+  /** The action that the native master has just announced, and acted upon already. */
+  #announced = null;
+  #closing = null;
+  #onClosed = () => {};
+
+  /**
+   * Starts a cluster. Workers are forked in the next tick, so that constructors of
+   * subclasses can finish first.
+   *
+   * @param {Object} options - see `ClusterOptions` in index.d.ts
+   * @throws {Error} options that are wrong, a native binding that cannot be loaded, or a
+   *   pid file that cannot be written
+   */
+  constructor(options) {
+    super();
+    this.options = parseOptions(options);
+    if (this.options.startMode === 'worker_threads') {
+      throw new TypeError('startMode \'worker_threads\' is served by startCluster(), not by Master, which manages processes');
+    }
+    const binding = native.load();
+    const { name, version } = readPackage(path.join(this.options.framework, 'package.json'));
+
+    this.isProduction = isProduction(this.options);
+    /** All app workers have been ready once. */
+    this.isStarted = false;
+    /** Closing has begun. */
+    this.closed = false;
+    this.logger = createLogger();
+    this.logMethod = this.options.env === 'local' || process.env.NODE_ENV === 'development' ? 'debug' : 'info';
+    this.messenger = new Messenger({
+      route: (json, fromParent) => this.#route(json, fromParent),
+      warn: (...args) => this.logger.warn(...args),
+    });
+    const snapshot = () => this.#snapshot();
+    this.workerManager = new WorkerManager(snapshot);
+    this.agentWorker = new AgentWorker(this, snapshot);
+    this.appWorker = new AppWorker(this, snapshot);
+
+    this.#reporter = new Reporter({
+      logger: this.logger,
+      log: (...args) => this.log(...args),
+      options: this.options,
+      frameworkName: name,
+    });
+    this.#logStart(name, version);
+    this.#writePidFile();
+    this.#listenToProcess();
+    this.#reservePorts(binding);
+    process.nextTick(() => this.#start(binding));
+  }
+
+  /**
+   * Wait until all app workers listen. Once that is so, a callback is called at once.
+   *
+   * @param {function(Error=): void} [callback] - called without argument on success
+   * @return {Promise<void>|undefined} a promise when no callback is given
+   */
+  ready(callback) {
+    if (callback === undefined) return this.#ready.promise();
+    if (typeof callback === 'function') return this.#ready.onReady(callback);
+    // Subclasses may set the flag themselves: ready(true), ready(error).
+    this.#ready.set(callback);
+  }
+
+  /**
+   * End the app workers, then the agent, then this process with exit code 0.
+   *
+   * @return {Promise<void>} settles only where process.exit does not end the process
+   */
+  close() {
+    this.closed = true;
+    if (this.#closing === null) {
+      this.#closing = new Promise(resolve => {
+        this.#onClosed = resolve;
+      });
+      if (this.#native !== null) this.#closeNative();
+    }
+    return this.#closing;
+  }
+
+  /**
+   * Replace the app workers, one after the other, without losing requests.
+   */
+  reload() {
+    if (this.#native !== null) this.#native.reload();
+  }
+
+  /** What `reload-worker` events do. */
+  onReload() {
+    this.reload();
+  }
+
+  /**
+   * @param {string} signal - SIGINT, SIGQUIT or SIGTERM
+   */
+  onSignal(signal) {
+    if (this.closed) return;
+    this.logger.info('[master] master is killed by signal %s, closing', signal);
+    const { used_heap_size: used, heap_size_limit: limit } = require('v8').getHeapStatistics();
+    this.logger.info('[master] system memory: total %s, free %s', os.totalmem(), os.freemem());
+    this.logger.info('[master] process info: heap_limit %s, heap_used %s', limit, used);
+    this.close();
+  }
+
+  /**
+   * The last words of the process.
+   *
+   * @param {number} code - the exit code
+   */
+  onExit(code) {
+    this.#removePidFile();
+    this.logger[code === 0 ? 'info' : 'error']('[master] exit with code:%s', code);
+  }
+
+  /** Log at level INFO, but at DEBUG where the environment is one of development. */
+  log(...args) {
+    this.logger[this.logMethod](...args);
+  }
+
+  /** The script of the agent; subclasses can override it. */
+  getAgentWorkerFile() {
+    return this.#defaultWorkerFiles().agent;
+  }
+
+  /** The script of the app workers; subclasses can override it. */
+  getAppWorkerFile() {
+    return this.#defaultWorkerFiles().app;
+  }
+
+  #defaultWorkerFiles() {
+    if (this.#workerFiles === null) {
+      this.#workerFiles = require('./worker_files').resolveWorkerFiles(this.options.framework);
+    }
+    return this.#workerFiles;
+  }
+
+  #logStart(name, version) {
+    this.log(`[master] =================== ${name} start =====================`);
+    this.logger.info(`[master] node version ${process.version}`);
+    if (process.alinode) this.logger.info(`[master] alinode version ${process.alinode}`);
+    this.logger.info(`[master] ${name} version ${version}`);
+    if (this.isProduction) {
+      this.logger.info('[master] start with options:%s%s', os.EOL, JSON.stringify(this.options, null, 2));
+    } else {
+      this.log('[master] start with options: %j', this.options);
+    }
+    this.log('[master] start with env: isProduction: %s, EGG_SERVER_ENV: %s, NODE_ENV: %s',
+      this.isProduction, this.options.env, process.env.NODE_ENV);
+  }
+
+  #writePidFile() {
+    const { pidFile } = this.options;
+    if (!pidFile) return;
+    try {
+      fs.mkdirSync(path.dirname(pidFile), { recursive: true });
+      fs.writeFileSync(pidFile, String(process.pid));
+    } catch (err) {
+      err.message = `options.pidFile: cannot write ${pidFile}: ${err.message}`;
+      throw err;
+    }
+  }
+
+  #removePidFile() {
+    const { pidFile } = this.options;
+    if (!pidFile) return;
+    try {
+      fs.unlinkSync(pidFile);
+    } catch (err) {
+      if (err.code === 'ENOENT') return;
+      this.logger.error('[master] delete pidfile %s fail with %s', pidFile, err.message);
+    }
+  }
+
+  #listenToProcess() {
+    // Once only: a second signal ends the process as signals do by default.
+    for (const signal of [ 'SIGINT', 'SIGQUIT', 'SIGTERM' ]) {
+      process.once(signal, () => this.onSignal(signal));
+    }
+    process.once('exit', code => this.onExit(code));
+    this.messenger.listenToParent();
+    // Others may emit it, too; the native master has acted on its own announcement already.
+    this.on('reload-worker', () => {
+      if (this.#announced !== 'reload-worker') this.onReload();
+    });
+  }
+
+  #reservePorts({ PortReservation }) {
+    try {
+      this.options.clusterPort = this.#reservePort(PortReservation);
+      if (this.options.sticky) this.options.stickyWorkerPort = this.#reservePort(PortReservation);
+    } catch (err) {
+      this.#fail(err);
+    }
+  }
+
+  #reservePort(PortReservation) {
+    const reservation = new PortReservation();
+    this.#reservations.push(reservation);
+    return reservation.port;
+  }
+
+  #start({ NativeMaster }) {
+    try {
+      const config = nativeConfig({
+        options: this.options,
+        isProduction: this.isProduction,
+        agentWorkerFile: this.#workerFile('getAgentWorkerFile', this.agentWorker),
+        appWorkerFile: this.#workerFile('getAppWorkerFile', this.appWorker),
+        warn: (...args) => this.logger.warn(...args),
+      });
+      this.#native = new NativeMaster(JSON.stringify(config), text => this.#onEvent(JSON.parse(text)));
+      if (this.closed) {
+        this.#closeNative();
+        return;
+      }
+      this.#native.start();
+    } catch (err) {
+      this.#fail(err);
+      return;
+    }
+    for (const { json, fromParent } of this.#pending.splice(0)) this.#native.send(json, fromParent);
+  }
+
+  /** The script that the master or a look-alike of a worker names. */
+  #workerFile(method, owner) {
+    const file = owner[method]();
+    if (typeof file !== 'string' || !fs.existsSync(file)) {
+      throw new Error(`${method}() must return the path of an existing file, but returned ${JSON.stringify(file)}`);
+    }
+    return file;
+  }
+
+  #route(json, fromParent) {
+    if (this.#native === null) {
+      this.#pending.push({ json, fromParent });
+    } else {
+      this.#native.send(json, fromParent);
+    }
+  }
+
+  #snapshot() {
+    return this.#native === null ? IDLE_SNAPSHOT : JSON.parse(this.#native.snapshot());
+  }
+
+  #closeNative() {
+    try {
+      this.#native.close();
+    } catch (err) {
+      this.logger.error('[master] close with error: ', err);
+      exit(1);
+    }
+  }
+
+  #onEvent(event) {
+    this.#reporter.report(event);
+    const effect = Master.#EFFECTS[event.type];
+    if (effect) effect(this, event);
+  }
+
+  /** What native events do here, apart from their log lines. */
+  static #EFFECTS = {
+    'agent-forked': master => {
+      master.agentWorker.startTime = Date.now();
+    },
+    'agent-exited': (master, { code, signal }) => master.#announce('agent-exit', { code, signal }),
+    'apps-forking': master => {
+      master.appWorker.startTime = Date.now();
+      setImmediate(() => master.#handleUncaughtExceptions());
+    },
+    'app-listening': (master, { pid, address }) => master.#announce('app-start', { workerId: pid, address }),
+    'app-exited': (master, { pid, code, signal }) => master.#announce('app-exit', { workerId: pid, code, signal }),
+    'ready': master => {
+      master.isStarted = true;
+      master.#ready.set(true);
+    },
+    'message': (master, { message }) => master.#announce(message.action, message.data),
+    'to-parent': (master, { message }) => master.messenger.sendToParent(message),
+    'closing-apps': master => {
+      master.closed = true;
+    },
+    'closed': (master, { code }) => master.#end(code),
+    'fatal': master => master.#end(1),
+  };
+
+  /**
+   * Emit what the native master has told. What a listener throws becomes an
+   * uncaughtException, as it does in any callback, but does not get lost on the way through
+   * the binding.
+   */
+  #announce(action, data) {
+    if (action === 'error' && this.listenerCount('error') === 0) {
+      this.logger.warn('[master] message with action "error" is ignored, nobody listens to it: %j', data);
+      return;
+    }
+    this.#announced = action;
+    try {
+      this.emit(action, data);
+    } catch (err) {
+      process.nextTick(() => {
+        throw err;
+      });
+    } finally {
+      this.#announced = null;
+    }
+  }
+
+  /** As cfork: log and go on, unless the application handles such errors itself. */
+  #handleUncaughtExceptions() {
+    if (process.listenerCount('uncaughtException') > 0) return;
+    process.on('uncaughtException', err => this.#reporter.uncaughtException(err));
+  }
+
+  #end(code) {
+    this.closed = true;
+    for (const reservation of this.#reservations.splice(0)) reservation.release();
+    this.#onClosed();
+    exit(code);
+  }
+
+  #fail(err) {
+    this.logger.error(err);
+    exit(1);
+  }
+}
+
+/** The only place where the master ends the process. */
+function exit(code) {
+  process.exit(code);
+}
+
+module.exports = Master;

@@ -1,0 +1,85 @@
+'use strict';
+
+/**
+ * Gathers what the native master is told once, from the options, the environment and the
+ * state of this process.
+ */
+
+const DEFAULT_CLOSE_TIMEOUT_MS = 5000;
+const DEFAULT_AGENT_DEBUG_PORT = 5800;
+/** Node's own test of whether its cluster gives inspector ports to the workers. */
+const INSPECTOR_ARG = /--inspect(?:-brk|-port)?|--debug-port/;
+
+/**
+ * @param {Object} input
+ * @param {Object} input.options - complete, with `clusterPort`
+ * @param {boolean} input.isProduction
+ * @param {string} input.agentWorkerFile
+ * @param {string} input.appWorkerFile
+ * @param {function(...*): void} input.warn - logs environment variables that make no sense
+ * @return {Object} the configuration of a NativeMaster
+ */
+function nativeConfig({ options, isProduction, agentWorkerFile, appWorkerFile, warn }) {
+  const legacyTimeout = closeTimeout('EGG_MASTER_CLOSE_TIMEOUT', DEFAULT_CLOSE_TIMEOUT_MS, warn);
+  return {
+    execPath: process.execPath,
+    execArgv: process.execArgv,
+    env: childEnv(process.env),
+    agentWorkerFile,
+    appWorkerFile,
+    optionsJson: JSON.stringify(options),
+    workers: options.workers,
+    port: options.port || null,
+    protocol: options.https ? 'https' : 'http',
+    host: process.env.HOST || null,
+    stickyPort: options.sticky ? options.stickyWorkerPort : null,
+    debugPort: parseInt(options.debugPort, 10) || null,
+    production: Boolean(isProduction),
+    isDebug: Boolean(options.isDebug),
+    agentInspectPort: options.isDebug ? agentInspectPort(warn) : null,
+    appInspectBase: isInspected() ? process.debugPort : null,
+    shareListeners: sharesListeners(),
+    appCloseTimeoutMs: closeTimeout('EGG_APP_CLOSE_TIMEOUT', legacyTimeout, warn),
+    agentCloseTimeoutMs: closeTimeout('EGG_AGENT_CLOSE_TIMEOUT', legacyTimeout, warn),
+  };
+}
+
+/** The environment of the workers: ours without the traces of our own parent's channel. */
+function childEnv(env) {
+  const copy = { ...env };
+  for (const name of [ 'NODE_CHANNEL_FD', 'NODE_CHANNEL_SERIALIZATION_MODE', 'NODE_UNIQUE_ID' ]) {
+    delete copy[name];
+  }
+  for (const name of Object.keys(copy)) {
+    if (copy[name] === undefined) delete copy[name];
+  }
+  return copy;
+}
+
+function closeTimeout(name, fallback, warn) {
+  return numberFromEnv(name, fallback, value => value >= 0 && value <= 0x7fffffff, 'a time in ms', warn);
+}
+
+function agentInspectPort(warn) {
+  return numberFromEnv('EGG_AGENT_DEBUG_PORT', DEFAULT_AGENT_DEBUG_PORT, value => value >= 0 && value <= 65535, 'a port', warn);
+}
+
+function numberFromEnv(name, fallback, isValid, what, warn) {
+  const text = process.env[name];
+  if (!text) return fallback;
+  const value = Number(text);
+  if (isValid(value)) return Math.floor(value);
+  warn('[master] environment variable %s should be %s, but is %j; using %s', name, what, text, fallback);
+  return fallback;
+}
+
+function isInspected() {
+  return process.execArgv.some(arg => INSPECTOR_ARG.test(arg)) || INSPECTOR_ARG.test(process.env.NODE_OPTIONS || '');
+}
+
+function sharesListeners() {
+  const cluster = require('cluster');
+  return cluster.schedulingPolicy === cluster.SCHED_NONE;
+}
+
+module.exports = { nativeConfig };

@@ -1,0 +1,236 @@
+'use strict';
+
+/**
+ * Turns the events of the native master into the log lines of egg-cluster and cfork.
+ * Tools wait for many of them, so their texts are an interface.
+ *
+ * Lines with `[cfork:master:PID]` go straight to stdout and stderr, all others through
+ * the logger of the master.
+ */
+
+const util = require('util');
+
+class Reporter {
+  /**
+   * @param {Object} context
+   * @param {Object} context.logger - has `info`, `warn`, `error`
+   * @param {function(...*): void} context.log - for lines that are of interest in development only at level DEBUG
+   * @param {Object} context.options - the options of the master
+   * @param {string} context.frameworkName
+   * @param {{info: Function, error: Function}} [context.console] - for cfork's lines
+   */
+  constructor({ logger, log, options, frameworkName, console = global.console }) {
+    this.logger = logger;
+    this.log = log;
+    this.options = options;
+    this.frameworkName = frameworkName;
+    this.console = console;
+    /** How many app workers have lost their channel; cfork's lines tell it. */
+    this.disconnects = 0;
+    /** The pids whose closed channel was reported as "no refork", until their exit is reported so, too. */
+    this.leaving = new Set();
+  }
+
+  /** @param {Object} event - one event of the native master */
+  report(event) {
+    const line = LINES[event.type];
+    if (line) line(this, event);
+  }
+
+  /** What cfork prints for an exception that nobody else handles. */
+  uncaughtException(err) {
+    if (!err) return;
+    this.#cfork('error', 'master uncaughtException: %s', err.stack);
+    this.console.error(err);
+    this.console.error('(total %d disconnect, %d unexpected exit)', this.disconnects, 0);
+  }
+
+  cforkInfo(format, ...args) {
+    this.#cfork('info', format, ...args);
+  }
+
+  cforkError(format, ...args) {
+    this.#cfork('error', format, ...args);
+  }
+
+  #cfork(method, format, ...args) {
+    this.console[method](`[%s] [cfork:master:%s] ${format}`, logDate(), process.pid, ...args);
+  }
+}
+
+/** Event type -> (reporter, event) -> lines. Types that are missing here have no line. */
+const LINES = {
+  'agent-forked': (r, { id, pid }) =>
+    r.log('[master] agent_worker#%s:%s start with clusterPort:%s', id, pid, r.options.clusterPort),
+  'agent-started': (r, { id, pid, elapsedMs }) =>
+    r.logger.info('[master] agent_worker#%s:%s started (%sms)', id, pid, elapsedMs),
+  'agent-exited': reportAgentExited,
+  'agent-restarting': r => r.logger.info('[master] new agent_worker starting...'),
+
+  'apps-forking': r =>
+    r.log('[master] start appWorker with args %j (process)', [ JSON.stringify(r.options) ]),
+  'app-forked': reportAppForked,
+  'app-listening': (r, { id, pid, address, reusePort }) =>
+    r.logger.info(`[master] app_worker#%s:%s ${reusePort ? 'reuse-port ' : ''}listening on %j`, id, pid, address),
+  'app-started': (r, { id, pid, address, remain, elapsedMs }) =>
+    r.log('[master] app_worker#%s:%s started at %s, remain %s (%sms)', id, pid, address.port, remain, elapsedMs),
+  'app-disconnected': reportAppDisconnected,
+  'app-exited': reportAppExited,
+
+  'spawn-failed': (r, event) =>
+    r.logger.error('[master] cannot start the process of %s#%s: %s', roleName(event.role), event.id, event.reason),
+  'ready': reportReady,
+  'listen-failed': (r, { port, errno }) =>
+    r.logger.error('[master] cannot listen on port %s: %s', port, errnoName(errno)),
+  'accept-failed': (r, { errno }) =>
+    r.logger.warn('[master] cannot accept new connections for the moment: %s', errnoName(errno)),
+
+  'reload-started': r => r.log('[master] reload workers...'),
+  'reload-done': (r, { elapsedMs }) => r.log('[master] reload done (%sms)', elapsedMs),
+  'reload-failed': (r, { reason }) =>
+    r.logger.error('[master] reload failed, the old workers go on serving: %s', reason),
+
+  'bad-message': (r, event) =>
+    r.logger.warn('[master] %s sent a message that is ignored: %s', childName(event), event.reason),
+  'unresponsive': (r, event) =>
+    r.logger.error('[master] %s does not read its messages any more and will be killed', childName(event)),
+  'check-failed': reportCheckFailed,
+  'killed': (r, event) =>
+    r.logger.warn('[master] %s did not exit in time and was killed, with %s of its descendants', childName(event), event.descendants),
+
+  'closing-apps': (r, { timeoutMs }) => reportClosing(r, 'app workers', timeoutMs),
+  'closing-agent': (r, { timeoutMs, alive }) => {
+    reportClosing(r, 'agent worker', timeoutMs);
+    if (alive) r.log('[master] kill agent worker with signal SIGTERM');
+  },
+  'closed': (r, { code }) => {
+    if (code === 0) r.log('[master] close done, exiting with code:0');
+  },
+  'fatal': (r, { reason }) =>
+    r.logger.error('[master] internal error of egg-cluster-rs, exiting with code:1: %s', reason),
+};
+
+function reportAgentExited(r, { id, pid, code, signal, restartInMs }) {
+  r.logger.error(namedError('AgentWorkerDiedError',
+    util.format('[master] agent_worker#%s:%s died (code: %s, signal: %s)', id, pid, code, signal)));
+  if (restartInMs === null) {
+    r.logger.error('[master] agent_worker#%s:%s start fail, exiting with code:1', id, pid);
+  } else {
+    r.log('[master] try to start a new agent_worker after %ss ...', restartInMs / 1000);
+  }
+}
+
+function reportAppForked(r, { id, pid, reason, workers }) {
+  if (reason === 'refork') r.cforkError('new worker:%s fork (state: none)', pid);
+  r.log('[master] app_worker#%s:%s start, state: none, current workers: %j', id, pid, workers.map(String));
+}
+
+/** cfork's second line for a closed channel, and whether it calls reforking disabled. */
+const REFORK = {
+  refork: { disabled: false, line: () => {} },
+  later: {
+    disabled: false,
+    line(r) {
+      r.cforkError('worker died too fast (total %d disconnect, %d unexpected exit)', r.disconnects, 0);
+      r.cforkError('don\'t fork new work (refork: true)');
+    },
+  },
+  off: { disabled: false, line: r => r.cforkError('don\'t fork new work (refork: false)') },
+  disabled: {
+    disabled: true,
+    line: (r, pid) => r.cforkInfo('don\'t fork, because worker:%s will be kill soon', pid),
+  },
+};
+
+function reportAppDisconnected(r, { id, pid, exitedAfterDisconnect, state, refork, workers }) {
+  const { disabled, line } = REFORK[refork];
+  r.disconnects++;
+  if (disabled) r.leaving.add(pid);
+  const cfork = disabled ? 'cforkInfo' : 'cforkError';
+  r[cfork]('worker:%s disconnect (exitedAfterDisconnect: %s, state: %s, isDead: false, worker.disableRefork: %s)',
+    pid, exitedAfterDisconnect, state, disabled);
+  line(r, pid);
+  r.logger.info('[master] app_worker#%s:%s disconnect, suicide: %s, state: %s, current workers: %j',
+    id, pid, exitedAfterDisconnect, state, workers.map(String));
+}
+
+function reportAppExited(r, event) {
+  const { id, pid, code, signal, exitedAfterDisconnect, state, expected, reloaded, whileStarting } = event;
+  const disabled = r.leaving.delete(pid);
+  const cfork = disabled ? 'cforkInfo' : 'cforkError';
+  // cfork calls an exit expected when it has dealt with the closing of the channel before.
+  r[cfork]('worker:%s exit (code: %s, exitedAfterDisconnect: %s, state: %s, isDead: true, isExpected: %s, worker.disableRefork: %s)',
+    pid, code, exitedAfterDisconnect, state, !disabled, disabled);
+  if (expected || reloaded) return;
+
+  const message = util.format(
+    '[master] app_worker#%s:%s died (code: %s, signal: %s, suicide: %s, state: %s), current workers: %j',
+    id, pid, code, signal, exitedAfterDisconnect, state, event.pids);
+  if (event.byDebugger) {
+    r.logger.error(message);
+    r.logger.error('[master] worker kill by debugger, exiting...');
+    return;
+  }
+  r.logger.error(namedError('AppWorkerDiedError', message));
+  if (whileStarting) r.logger.error('[master] app_worker#%s:%s start fail, exiting with code:1', id, pid);
+}
+
+function reportReady(r, { address, elapsedMs }) {
+  const { sticky, debugPort } = r.options;
+  r.logger.info('[master] %s started on %s (%sms)%s',
+    r.frameworkName, address, elapsedMs, sticky ? ' with STICKY MODE!' : '');
+  if (debugPort) {
+    r.logger.info('[master] %s started on %s', r.frameworkName, `http://${publicHost()}:${debugPort}`);
+  }
+}
+
+function reportCheckFailed(r, { agent, worker }) {
+  const err = namedError('ClusterWorkerExceptionError',
+    `[master] ${agent} agent and ${worker} worker(s) alive, exit to avoid unknown state`);
+  err.count = { agent, worker };
+  r.logger.error(err);
+}
+
+function reportClosing(r, who, timeoutMs) {
+  r.logger.info('[master] send kill SIGTERM to %s, will exit with code:0 after %sms', who, timeoutMs);
+  r.logger.info('[master] wait %sms', timeoutMs);
+}
+
+function namedError(name, message) {
+  const err = new Error(message);
+  err.name = name;
+  return err;
+}
+
+/** The host to show for a server that listens on all addresses. */
+function publicHost() {
+  const { HOST } = process.env;
+  return HOST && HOST !== '0.0.0.0' ? HOST : '127.0.0.1';
+}
+
+function roleName(role) {
+  return role === 'agent' ? 'agent_worker' : 'app_worker';
+}
+
+function childName({ role, id, pid }) {
+  return `${roleName(role)}#${id}:${pid}`;
+}
+
+/** @param {number} errno - positive, as the system gives it */
+function errnoName(errno) {
+  try {
+    return util.getSystemErrorName(-errno);
+  } catch {
+    return `errno ${errno}`;
+  }
+}
+
+/** Now, in local time, as `YYYY-MM-DD HH:mm:ss.SSS`. */
+function logDate() {
+  const now = new Date();
+  const pad = (value, width = 2) => String(value).padStart(width, '0');
+  return `${now.getFullYear()}-${pad(now.getMonth() + 1)}-${pad(now.getDate())} ` +
+    `${pad(now.getHours())}:${pad(now.getMinutes())}:${pad(now.getSeconds())}.${pad(now.getMilliseconds(), 3)}`;
+}
+
+module.exports = Reporter;

@@ -1,0 +1,228 @@
+//! Connections in round robin: each is served once, whatever happens to the workers.
+
+use super::*;
+
+#[test]
+fn connections_are_spread_in_turn() {
+    let mut world = World::running(settings(3));
+    let listener = world.listener();
+    for _ in 0..6 {
+        world.connect(listener);
+    }
+    assert_eq!([1, 2, 3].map(|id| world.unanswered(id)), [2, 2, 2]);
+}
+
+#[test]
+fn the_duplicate_is_kept_until_the_worker_says_accepted() {
+    let mut world = World::running(settings(1));
+    let listener = world.listener();
+    let conn = world.connect(listener);
+    world.feed(Input::HandleAcked { child: ChildId::App(1), conn });
+    assert!(world.conns.contains(&conn));
+    assert_eq!(world.answer(1, true), conn);
+    assert!(world.conns.is_empty());
+}
+
+#[test]
+fn accepting_pauses_when_every_window_is_full() {
+    let mut world = World::running(settings(2));
+    let listener = world.listener();
+    for _ in 0..8 {
+        world.connect(listener);
+    }
+    assert!(world.accepting.is_empty());
+    world.answer(2, true);
+    assert!(world.accepting.contains(&listener));
+    world.connect(listener);
+    assert_eq!(world.unanswered(2), 4);
+    assert!(world.accepting.is_empty());
+}
+
+#[test]
+fn what_a_dead_worker_has_not_answered_for_goes_to_another() {
+    let mut world = World::running(settings(2));
+    let listener = world.listener();
+    let conns: Vec<_> = (0..4).map(|_| world.connect(listener)).collect();
+    assert_eq!(world.unanswered(1), 2);
+    world.kill(ChildId::App(1));
+    assert_eq!(world.unanswered(2), 4);
+    let mut served: Vec<_> = (0..4).map(|_| world.answer(2, true)).collect();
+    served.sort();
+    assert_eq!(served, conns);
+    assert!(world.conns.is_empty());
+}
+
+#[test]
+fn what_a_dead_worker_had_taken_is_not_served_twice() {
+    let mut world = World::running(settings(2));
+    let listener = world.listener();
+    world.connect(listener);
+    world.answer(1, true);
+    world.kill(ChildId::App(1));
+    assert_eq!(world.unanswered(2), 0);
+}
+
+#[test]
+fn without_a_worker_connections_wait_for_the_next_one() {
+    let mut world = World::running(settings(1));
+    let listener = world.listener();
+    let conn = world.connect(listener);
+    world.kill(ChildId::App(1));
+    assert!(world.listens.contains_key(&listener), "the port stays open");
+    assert!(world.accepting.is_empty(), "the kernel holds what comes");
+    world.pass(Duration::from_secs(5));
+    world.bring_up(2);
+    assert_eq!(world.unanswered(2), 1);
+    assert_eq!(world.answer(2, true), conn);
+    assert!(world.accepting.contains(&listener));
+}
+
+#[test]
+fn connections_do_not_wait_for_ever() {
+    let mut world = World::running(settings(1));
+    let listener = world.listener();
+    world.connect(listener);
+    world.kill(ChildId::App(1));
+    world.pass(Duration::from_millis(10_001));
+    assert!(world.conns.is_empty());
+    assert!(world.listens.contains_key(&listener));
+    world.pass(Duration::from_secs(30));
+    assert!(!world.listens.contains_key(&listener), "no successor has come");
+}
+
+#[test]
+fn a_refused_connection_goes_to_another_worker() {
+    let mut world = World::running(settings(2));
+    let listener = world.listener();
+    let conn = world.connect(listener);
+    world.answer(1, false);
+    assert!(world.conns.contains(&conn));
+    assert_eq!(world.answer(2, true), conn);
+}
+
+#[test]
+fn when_all_refuse_it_is_tried_again_and_closed_in_the_end() {
+    let mut world = World::running(settings(2));
+    let listener = world.listener();
+    let conn = world.connect(listener);
+    world.answer(1, false);
+    world.answer(2, false);
+    assert_eq!([1, 2].map(|id| world.unanswered(id)), [0, 0]);
+    assert!(world.accepting.is_empty());
+    let mut refusals = 2;
+    for _ in 0..400 {
+        world.pass(Duration::from_millis(50));
+        for id in [1, 2] {
+            if world.unanswered(id) > 0 {
+                refusals += 1;
+                world.answer(id, false);
+            }
+        }
+    }
+    assert_eq!(refusals, 201);
+    assert!(!world.conns.contains(&conn));
+    assert!(world.accepting.contains(&listener));
+}
+
+#[test]
+fn a_descriptor_lost_on_its_way_is_sent_again() {
+    let mut world = World::running(settings(1));
+    let listener = world.listener();
+    let conn = world.connect(listener);
+    world.sent.clear();
+    world.feed(Input::HandleRefused { child: ChildId::App(1), conn });
+    assert!(world.conns.contains(&conn));
+    world.pass(Duration::from_millis(50));
+    assert_eq!(world.answer(1, true), conn);
+}
+
+#[test]
+fn a_worker_that_says_goodbye_gets_no_new_connection() {
+    let mut world = World::running(settings(2));
+    let listener = world.listener();
+    world.say_cluster(1, json!({"act": "exitedAfterDisconnect"}));
+    assert!(world.replies(1).last().unwrap().0.get("act").is_none());
+    for _ in 0..4 {
+        world.connect(listener);
+    }
+    assert_eq!([1, 2].map(|id| world.unanswered(id)), [0, 4]);
+}
+
+#[test]
+fn an_answer_for_nothing_is_ignored() {
+    let mut world = World::running(settings(1));
+    world.say_cluster(1, json!({"ack": 4711, "accepted": true}));
+    world.feed(Input::HandleAcked { child: ChildId::App(1), conn: ConnId(99) });
+    let listener = world.listener();
+    world.connect(listener);
+    world.answer(1, true);
+    assert!(world.conns.is_empty());
+}
+
+#[test]
+fn out_of_descriptors_accepting_rests_and_goes_on() {
+    let mut world = World::running(settings(1));
+    let listener = world.listener();
+    let emfile = 24;
+    world.feed(Input::AcceptFailed { listener, errno: emfile });
+    assert!(world.accepting.is_empty());
+    world.pass(Duration::from_millis(100));
+    assert!(world.accepting.contains(&listener));
+    world.feed(Input::AcceptFailed { listener, errno: emfile });
+    assert_eq!(world.events_of("accept-failed").len(), 2);
+    world.connect_after_pause(listener);
+}
+
+impl World {
+    fn connect_after_pause(&mut self, listener: ListenerId) {
+        self.pass(Duration::from_millis(100));
+        self.connect(listener);
+        self.answer(1, true);
+        assert!(self.conns.is_empty());
+    }
+}
+
+#[test]
+fn thousands_of_deaths_lose_no_connection() {
+    let mut world = World::running(settings(50));
+    let listener = world.listener();
+    let mut random = 1_u64;
+    let mut made = 0;
+    let mut served = BTreeSet::new();
+    for step in 0..20_000 {
+        random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+        let workers = world.core.snapshot().workers;
+        let worker = &workers[(random >> 33) as usize % workers.len()];
+        match step % 4 {
+            0 | 1 if world.accepting.contains(&listener) => {
+                world.connect(listener);
+                made += 1;
+            }
+            2 if world.unanswered(worker.id) > 0 => {
+                let conn = world.answer(worker.id, random & 1 << 40 != 0);
+                if !world.conns.contains(&conn) {
+                    assert!(served.insert(conn), "served twice");
+                }
+            }
+            3 if random >> 60 == 0 => {
+                // Lines to a dead worker are read by nobody.
+                let child = ChildId::App(worker.id);
+                world.sent.retain(|(receiver, _, _)| *receiver != child);
+                world.pass(Duration::from_secs(2));
+                world.kill(child);
+                let new = world.last_event("app-forked")["id"].as_u64().unwrap() as u32;
+                world.bring_up(new);
+            }
+            _ => {}
+        }
+    }
+    while !world.conns.is_empty() {
+        let busy = world.core.snapshot().workers.into_iter().find(|w| world.unanswered(w.id) > 0);
+        match busy {
+            Some(worker) => assert!(served.insert(world.answer(worker.id, true))),
+            None => world.pass(Duration::from_millis(50)),
+        }
+    }
+    assert!(made > 2_500, "{made}");
+    assert_eq!(served.len(), made);
+}

@@ -1,0 +1,96 @@
+//! The layers of the crate, read off its sources: arrows point downward only, `unsafe`
+//! stands in `sys` alone, `#[napi]` in `binding` alone, and the core has no clock and no I/O.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+fn sources(dir: &Path, into: &mut Vec<PathBuf>) {
+    for entry in fs::read_dir(dir).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            sources(&path, into);
+        } else if path.extension().is_some_and(|ext| ext == "rs") {
+            into.push(path);
+        }
+    }
+}
+
+/// Lines of code (comments left out) with the file's path below `src`.
+fn code() -> Vec<(String, String)> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    let mut files = Vec::new();
+    sources(&root, &mut files);
+    assert!(files.len() > 20, "the sources are not where they are looked for");
+    let mut lines = Vec::new();
+    for file in files {
+        let name = file.strip_prefix(&root).unwrap().to_str().unwrap().to_owned();
+        for line in fs::read_to_string(&file).unwrap().lines() {
+            let line = line.trim();
+            if !line.starts_with("//") {
+                lines.push((name.clone(), line.to_owned()));
+            }
+        }
+    }
+    lines
+}
+
+/// Fails with every line that has one of `words` in a file that `applies` to.
+fn forbid(what: &str, applies: impl Fn(&str) -> bool, words: &[&str]) {
+    let broken: Vec<_> = code()
+        .into_iter()
+        .filter(|(file, line)| applies(file) && words.iter().any(|word| line.contains(word)))
+        .map(|(file, line)| format!("{file}: {line}"))
+        .collect();
+    assert!(broken.is_empty(), "{what}:\n{}", broken.join("\n"));
+}
+
+#[test]
+fn the_core_knows_only_the_messages_of_ipc() {
+    let is_core = |file: &str| file.starts_with("core/");
+    forbid("core reaches up or aside", is_core, &[
+        "crate::driver", "crate::sys", "crate::binding", "tokio", "nix::", "napi",
+        "crate::ipc::codec", "Outbox",
+    ]);
+}
+
+#[test]
+fn the_core_has_no_clock_no_io_and_no_chance() {
+    let is_core = |file: &str| file.starts_with("core/") && !file.starts_with("core/tests/");
+    // Unit tests at the end of a file start from some moment.
+    let in_tests = ["let start = Instant::now();"];
+    let broken: Vec<_> = code()
+        .into_iter()
+        .filter(|(file, line)| is_core(file) && !in_tests.contains(&line.as_str()))
+        .filter(|(_, line)| {
+            ["Instant::now", "SystemTime", "std::fs", "std::io", "std::thread", "rand"]
+                .iter()
+                .any(|word| line.contains(word) && !line.contains("operand"))
+        })
+        .collect();
+    assert!(broken.is_empty(), "{broken:?}");
+}
+
+#[test]
+fn ipc_and_sys_are_leaves() {
+    let upward = ["crate::core", "crate::driver", "crate::binding"];
+    forbid("ipc reaches up", |file| file.starts_with("ipc/"), &upward);
+    forbid("ipc reaches aside", |file| file.starts_with("ipc/"), &["crate::sys", "tokio", "nix"]);
+    forbid("sys reaches up", |file| file.starts_with("sys/"), &upward);
+    forbid("sys reaches aside", |file| file.starts_with("sys/"), &["crate::ipc"]);
+}
+
+#[test]
+fn the_driver_knows_nothing_of_javascript() {
+    forbid("driver reaches up", |file| file.starts_with("driver/"), &["crate::binding", "napi"]);
+}
+
+#[test]
+fn unsafe_stands_in_sys_alone() {
+    let elsewhere = |file: &str| !file.starts_with("sys/");
+    forbid("unsafe outside sys", elsewhere, &["unsafe {", "unsafe fn", "unsafe impl"]);
+}
+
+#[test]
+fn napi_stands_in_the_binding_alone() {
+    forbid("napi outside binding", |file| file != "binding.rs", &["#[napi", "napi::"]);
+}
