@@ -20,7 +20,7 @@ use super::tables::{Connections, Listener, Socket};
 use super::tasks::{self, Gate};
 use crate::core::Core;
 use crate::core::event::{
-    ChildId, Command, Event, ExitStatus, Frame, HandleRef, Input, ListenSpec, ListenTarget,
+    ChildId, Command, ConnId, Event, ExitStatus, Frame, HandleRef, Input, ListenSpec, ListenTarget,
     ListenerId, Output, Settings, Signal, Snapshot, SpawnSpec,
 };
 use crate::ipc::message::{self, Line};
@@ -175,17 +175,33 @@ impl Engine {
                 self.mark_dirty(child);
                 Some(Input::Message { child, message })
             }
-            Ok(Line::Ack) => match entry.outbox.acked() {
-                Some(HandleRef::Conn(conn)) => Some(Input::HandleAcked { child, conn }),
-                Some(HandleRef::Listener(_)) => None,
-                None => Some(bad_line(child, "an ack for nothing")),
-            },
-            Ok(Line::Nack) => match entry.outbox.nacked() {
-                Some(HandleRef::Conn(conn)) => Some(Input::HandleRefused { child, conn }),
-                Some(HandleRef::Listener(_)) => None,
-                None => Some(bad_line(child, "a nack for nothing")),
-            },
+            Ok(Line::Ack) => {
+                let handle = entry.outbox.acked();
+                self.on_transport_answer(child, handle, |conn| Input::HandleAcked { child, conn })
+            }
+            Ok(Line::Nack) => {
+                let handle = entry.outbox.nacked();
+                self.on_transport_answer(child, handle, |conn| Input::HandleRefused { child, conn })
+            }
             Err(reason) => Some(Input::BadLine { child, reason }),
+        }
+    }
+
+    fn on_transport_answer(
+        &mut self,
+        child: ChildId,
+        handle: Option<HandleRef>,
+        input: impl FnOnce(ConnId) -> Input,
+    ) -> Option<Input> {
+        // The outbox may have waited for this answer with its next descriptor.
+        self.mark_dirty(child);
+        match handle {
+            Some(HandleRef::Conn(conn)) => Some(input(conn)),
+            Some(HandleRef::Listener(_)) => None,
+            None => {
+                let reason = "an answer for a descriptor that it was not sent".to_owned();
+                Some(Input::BadLine { child, reason })
+            }
         }
     }
 
@@ -513,10 +529,6 @@ fn bind(spec: &ListenSpec) -> io::Result<OwnedFd> {
             sys::listener::udp(address, port, ipv6_only, reuse_addr)
         }
     }
-}
-
-fn bad_line(child: ChildId, reason: &str) -> Input {
-    Input::BadLine { child, reason: reason.to_owned() }
 }
 
 fn errno(error: &io::Error) -> i32 {

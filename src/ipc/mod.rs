@@ -13,5 +13,6 @@
 pub mod codec;
 pub mod encode;
 pub mod envelope;
+mod json;
 pub mod message;
 pub mod outbox;
