@@ -13,7 +13,7 @@ const SUPPORTED_TARGETS = [
   'darwin-x64',
   'darwin-arm64',
 ];
-const PACKAGE_PREFIX = 'egg-cluster-rs-';
+const PACKAGE_PREFIX = '@egg-cluster-rs/binding-';
 
 /**
  * @return {{NativeMaster: Function, PortReservation: Function}} the native classes

@@ -46,7 +46,11 @@ impl NativeMaster {
     /// Routes a message, a JSON object, of the master's own or of the parent's.
     #[napi(catch_unwind)]
     pub fn send(&self, message: String, from_parent: bool) -> Result<()> {
-        let from = if from_parent { Origin::Parent } else { Origin::Master };
+        let from = if from_parent {
+            Origin::Parent
+        } else {
+            Origin::Master
+        };
         let reason = match message::parse(&message.into()) {
             Ok(Line::Plain(ChildMessage::User(message))) => {
                 return self.command(Command::Send { from, message });
@@ -96,7 +100,10 @@ impl PortReservation {
     #[napi(constructor, catch_unwind)]
     pub fn new() -> Result<Self> {
         let reservation = port::PortReservation::reserve().map_err(to_js)?;
-        Ok(Self { port: reservation.port(), reservation: Some(reservation) })
+        Ok(Self {
+            port: reservation.port(),
+            reservation: Some(reservation),
+        })
     }
 
     /// The port.

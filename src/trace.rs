@@ -10,7 +10,9 @@ static INIT: Once = Once::new();
 /// Sets the output up, once per process. Without the variable nothing is written.
 pub fn init() {
     INIT.call_once(|| {
-        let Ok(filter) = EnvFilter::try_from_env("EGG_CLUSTER_RS_LOG") else { return };
+        let Ok(filter) = EnvFilter::try_from_env("EGG_CLUSTER_RS_LOG") else {
+            return;
+        };
         // Another library of the process may have a subscriber already.
         let _ = tracing_subscriber::fmt()
             .with_env_filter(filter)

@@ -1,5 +1,6 @@
 //! The layers of the crate, read off its sources: arrows point downward only, `unsafe`
 //! stands in `sys` alone, `#[napi]` in `binding` alone, and the core has no clock and no I/O.
+#![allow(clippy::unwrap_used, reason = "sources that cannot be read fail the test")]
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -20,10 +21,18 @@ fn code() -> Vec<(String, String)> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
     let mut files = Vec::new();
     sources(&root, &mut files);
-    assert!(files.len() > 20, "the sources are not where they are looked for");
+    assert!(
+        files.len() > 20,
+        "the sources are not where they are looked for"
+    );
     let mut lines = Vec::new();
     for file in files {
-        let name = file.strip_prefix(&root).unwrap().to_str().unwrap().to_owned();
+        let name = file
+            .strip_prefix(&root)
+            .unwrap()
+            .to_str()
+            .unwrap()
+            .to_owned();
         for line in fs::read_to_string(&file).unwrap().lines() {
             let line = line.trim();
             if !line.starts_with("//") {
@@ -47,10 +56,20 @@ fn forbid(what: &str, applies: impl Fn(&str) -> bool, words: &[&str]) {
 #[test]
 fn the_core_knows_only_the_messages_of_ipc() {
     let is_core = |file: &str| file.starts_with("core/");
-    forbid("core reaches up or aside", is_core, &[
-        "crate::driver", "crate::sys", "crate::binding", "tokio", "nix::", "napi",
-        "crate::ipc::codec", "Outbox",
-    ]);
+    forbid(
+        "core reaches up or aside",
+        is_core,
+        &[
+            "crate::driver",
+            "crate::sys",
+            "crate::binding",
+            "tokio",
+            "nix::",
+            "napi",
+            "crate::ipc::codec",
+            "Outbox",
+        ],
+    );
 }
 
 #[test]
@@ -62,9 +81,16 @@ fn the_core_has_no_clock_no_io_and_no_chance() {
         .into_iter()
         .filter(|(file, line)| is_core(file) && !in_tests.contains(&line.as_str()))
         .filter(|(_, line)| {
-            ["Instant::now", "SystemTime", "std::fs", "std::io", "std::thread", "rand"]
-                .iter()
-                .any(|word| line.contains(word) && !line.contains("operand"))
+            [
+                "Instant::now",
+                "SystemTime",
+                "std::fs",
+                "std::io",
+                "std::thread",
+                "rand",
+            ]
+            .iter()
+            .any(|word| line.contains(word) && !line.contains("operand"))
         })
         .collect();
     assert!(broken.is_empty(), "{broken:?}");
@@ -74,23 +100,43 @@ fn the_core_has_no_clock_no_io_and_no_chance() {
 fn ipc_and_sys_are_leaves() {
     let upward = ["crate::core", "crate::driver", "crate::binding"];
     forbid("ipc reaches up", |file| file.starts_with("ipc/"), &upward);
-    forbid("ipc reaches aside", |file| file.starts_with("ipc/"), &["crate::sys", "tokio", "nix"]);
+    forbid(
+        "ipc reaches aside",
+        |file| file.starts_with("ipc/"),
+        &["crate::sys", "tokio", "nix"],
+    );
     forbid("sys reaches up", |file| file.starts_with("sys/"), &upward);
-    forbid("sys reaches aside", |file| file.starts_with("sys/"), &["crate::ipc"]);
+    forbid(
+        "sys reaches aside",
+        |file| file.starts_with("sys/"),
+        &["crate::ipc"],
+    );
 }
 
 #[test]
 fn the_driver_knows_nothing_of_javascript() {
-    forbid("driver reaches up", |file| file.starts_with("driver/"), &["crate::binding", "napi"]);
+    forbid(
+        "driver reaches up",
+        |file| file.starts_with("driver/"),
+        &["crate::binding", "napi"],
+    );
 }
 
 #[test]
 fn unsafe_stands_in_sys_alone() {
     let elsewhere = |file: &str| !file.starts_with("sys/");
-    forbid("unsafe outside sys", elsewhere, &["unsafe {", "unsafe fn", "unsafe impl"]);
+    forbid(
+        "unsafe outside sys",
+        elsewhere,
+        &["unsafe {", "unsafe fn", "unsafe impl"],
+    );
 }
 
 #[test]
 fn napi_stands_in_the_binding_alone() {
-    forbid("napi outside binding", |file| file != "binding.rs", &["#[napi", "napi::"]);
+    forbid(
+        "napi outside binding",
+        |file| file != "binding.rs",
+        &["#[napi", "napi::"],
+    );
 }

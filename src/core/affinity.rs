@@ -14,7 +14,9 @@ pub fn choose_slot(client: IpAddr, slots: u32, is_ready: impl Fn(u32) -> bool) -
     if is_ready(home) {
         return Some(home);
     }
-    (0..slots).filter(|&slot| is_ready(slot)).max_by_key(|&slot| mix(hash ^ u64::from(slot + 1)))
+    (0..slots)
+        .filter(|&slot| is_ready(slot))
+        .max_by_key(|&slot| mix(hash ^ u64::from(slot + 1)))
 }
 
 /// One address, one number: IPv4 and its IPv4-mapped IPv6 form are the same client.
@@ -77,7 +79,10 @@ mod tests {
             }
             let fair = f64::from(count) / f64::from(slots);
             let slack = 3.0 * fair.sqrt();
-            assert!(taken.iter().all(|&n| (f64::from(n) - fair).abs() < slack), "{taken:?}");
+            assert!(
+                taken.iter().all(|&n| (f64::from(n) - fair).abs() < slack),
+                "{taken:?}"
+            );
         }
     }
 

@@ -2,9 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use super::event::{
-    ChildId, Event, ExitStatus, Output, SpawnSpec, WorkerState, WorkerView,
-};
+use super::event::{ChildId, Event, ExitStatus, Output, SpawnSpec, WorkerState, WorkerView};
 use super::lifecycle::Phase;
 use super::timer::Timer;
 use super::{Core, millis};
@@ -49,7 +47,13 @@ impl AgentSlot {
             (true, false) => WorkerState::None,
             (true, true) => WorkerState::Online,
         };
-        Some(WorkerView { id: self.id, pid: self.pid?, slot: None, state, ready: self.started })
+        Some(WorkerView {
+            id: self.id,
+            pid: self.pid?,
+            slot: None,
+            state,
+            ready: self.started,
+        })
     }
 }
 
@@ -71,14 +75,22 @@ impl Core {
         let inspect_port = self.settings.agent_inspect_port;
         self.agent.pid = Some(pid);
         self.agent.connected = true;
-        self.emit(Event::AgentForked { id, pid, inspect_port });
+        self.emit(Event::AgentForked {
+            id,
+            pid,
+            inspect_port,
+        });
         self.tell_debug_port("agent", inspect_port, pid);
         self.end_latecomer(now, ChildId::Agent(id));
     }
 
     /// The agent could not be forked: at start that is the end, later it is tried again.
     pub(super) fn on_agent_spawn_failed(&mut self, now: Instant, reason: String) {
-        self.emit(Event::SpawnFailed { role: "agent", id: self.agent.id, reason });
+        self.emit(Event::SpawnFailed {
+            role: "agent",
+            id: self.agent.id,
+            reason,
+        });
         if self.workers.all_started {
             self.timers.set(Timer::AgentRestart, now + RESTART_DELAY);
         } else {
@@ -88,7 +100,9 @@ impl Core {
 
     /// The agent has said `agent-start`.
     pub(super) fn on_agent_started(&mut self, now: Instant) {
-        let Some(pid) = self.agent.pid.filter(|_| !self.agent.started) else { return };
+        let Some(pid) = self.agent.pid.filter(|_| !self.agent.started) else {
+            return;
+        };
         self.agent.started = true;
         let was_running = self.phase == Phase::Running;
         if self.workers.all_started {
@@ -102,14 +116,20 @@ impl Core {
         let started = crate::ipc::envelope::build("master", "app", "agent-start", None);
         self.tell_apps(&started);
         let elapsed = self.agent.forked_at.map_or(Duration::ZERO, |at| now - at);
-        self.emit(Event::AgentStarted { id: self.agent.id, pid, elapsed_ms: millis(elapsed) });
+        self.emit(Event::AgentStarted {
+            id: self.agent.id,
+            pid,
+            elapsed_ms: millis(elapsed),
+        });
         if self.phase == Phase::Starting && !self.workers.forked {
             self.fork_all_workers(now);
         }
     }
 
     pub(super) fn on_agent_exited(&mut self, now: Instant, id: u32, status: ExitStatus) {
-        let Some(pid) = self.agent.pid_of(id) else { return };
+        let Some(pid) = self.agent.pid_of(id) else {
+            return;
+        };
         self.agent.pid = None;
         self.agent.started = false;
         if self.phase.is_ending() {
@@ -118,7 +138,12 @@ impl Core {
         self.tell_apps_pids(&[]);
         let restart = self.phase == Phase::Running;
         let restart_in_ms = restart.then(|| millis(RESTART_DELAY));
-        self.emit(Event::AgentExited { id, pid, status, restart_in_ms });
+        self.emit(Event::AgentExited {
+            id,
+            pid,
+            status,
+            restart_in_ms,
+        });
         if restart {
             self.timers.set(Timer::AgentRestart, now + RESTART_DELAY);
             self.tell_parent("agent-worker-died", None);

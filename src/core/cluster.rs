@@ -5,7 +5,7 @@
 //! descriptor, and the master hands over each connection; otherwise the worker gets the
 //! socket itself.
 
-use std::collections::{BTreeSet, BTreeMap, HashMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::net::{IpAddr, SocketAddr};
 use std::time::{Duration, Instant};
 
@@ -113,7 +113,11 @@ impl Listeners {
 
     fn of_member(&self, worker: u32) -> Vec<ListenerId> {
         let has = |listener: &Listener| listener.members.contains(&worker);
-        self.by_id.iter().filter(|(_, listener)| has(listener)).map(|(&id, _)| id).collect()
+        self.by_id
+            .iter()
+            .filter(|(_, listener)| has(listener))
+            .map(|(&id, _)| id)
+            .collect()
     }
 }
 
@@ -172,7 +176,13 @@ impl Core {
     }
 
     fn reply(&mut self, child: ChildId, head: Bytes) {
-        self.send(child, Frame::Message { head, tail: Bytes::new() });
+        self.send(
+            child,
+            Frame::Message {
+                head,
+                tail: Bytes::new(),
+            },
+        );
     }
 
     fn on_query_server(&mut self, id: u32, query: &QueryServer) {
@@ -191,7 +201,9 @@ impl Core {
                 Err(errno) => return self.refuse_listener(id, query, errno),
             },
         };
-        let Some(entry) = self.listeners.get_mut(listener) else { return };
+        let Some(entry) = self.listeners.get_mut(listener) else {
+            return;
+        };
         if entry.data.is_none() {
             entry.data.clone_from(&query.data);
         }
@@ -207,7 +219,9 @@ impl Core {
     fn make_listener(&mut self, key: String, query: &QueryServer) -> Result<ListenerId, i32> {
         if let Some(local) = self.pretended_address(query) {
             let state = State::Open(Some(local));
-            return Ok(self.listeners.insert(Listener::new(key, Kind::Pretended, state)));
+            return Ok(self
+                .listeners
+                .insert(Listener::new(key, Kind::Pretended, state)));
         }
         let datagram = matches!(query.family, Family::Udp4 | Family::Udp6);
         let kind = match (datagram, self.settings.share_listeners) {
@@ -235,21 +249,22 @@ impl Core {
         if let Some(worker) = self.workers.get_mut(id) {
             let seq = worker.take_seq();
             let data = query.data.as_deref();
-            self.reply(ChildId::App(id), encode::reply_error(seq, query.seq, &key, data, errno));
+            self.reply(
+                ChildId::App(id),
+                encode::reply_error(seq, query.seq, &key, data, errno),
+            );
         }
     }
 
     /// Answers a worker's query and gives it its share of the listener.
-    fn admit(
-        &mut self,
-        id: ListenerId,
-        worker_id: u32,
-        ack: u64,
-        local: Option<SocketAddr>,
-    ) {
-        let Some(worker) = self.workers.get_mut(worker_id) else { return };
+    fn admit(&mut self, id: ListenerId, worker_id: u32, ack: u64, local: Option<SocketAddr>) {
+        let Some(worker) = self.workers.get_mut(worker_id) else {
+            return;
+        };
         let seq = worker.take_seq();
-        let Some(listener) = self.listeners.by_id.get_mut(&id) else { return };
+        let Some(listener) = self.listeners.by_id.get_mut(&id) else {
+            return;
+        };
         listener.members.insert(worker_id);
         self.timers.cancel(Timer::Orphaned(id));
         let data = listener.data.as_deref();
@@ -289,7 +304,11 @@ impl Core {
         let opened = std::mem::replace(&mut listener.state, State::Open(local));
         if let State::Binding(waiting) = opened {
             for (worker, ack) in waiting {
-                if self.workers.get(worker).is_some_and(super::workers::Worker::is_connected) {
+                if self
+                    .workers
+                    .get(worker)
+                    .is_some_and(super::workers::Worker::is_connected)
+                {
                     self.admit(id, worker, ack, local);
                 }
             }
@@ -300,15 +319,24 @@ impl Core {
     pub(super) fn on_listen_failed(&mut self, now: Instant, id: ListenerId, errno: i32) {
         if self.sticky.listener == Some(id) {
             self.sticky.listener = None;
-            self.emit(Event::ListenFailed { port: self.public.port, errno });
+            self.emit(Event::ListenFailed {
+                port: self.public.port,
+                errno,
+            });
             self.fail(now);
             return;
         }
         // The key is forgotten, so that another worker, or the same, may try again.
-        let Some(listener) = self.listeners.remove(id) else { return };
-        let State::Binding(waiting) = listener.state else { return };
+        let Some(listener) = self.listeners.remove(id) else {
+            return;
+        };
+        let State::Binding(waiting) = listener.state else {
+            return;
+        };
         for (worker_id, ack) in waiting {
-            let Some(worker) = self.workers.get_mut(worker_id) else { continue };
+            let Some(worker) = self.workers.get_mut(worker_id) else {
+                continue;
+            };
             let seq = worker.take_seq();
             let data = listener.data.as_deref();
             let text = encode::reply_error(seq, ack, &listener.key, data, errno);
@@ -324,7 +352,9 @@ impl Core {
     }
 
     fn on_exited_after_disconnect(&mut self, id: u32, seq: u64) {
-        let Some(worker) = self.workers.get_mut(id) else { return };
+        let Some(worker) = self.workers.get_mut(id) else {
+            return;
+        };
         worker.exited_after_disconnect = true;
         let text = encode::acknowledge(worker.take_seq(), seq);
         self.reply(ChildId::App(id), text);
@@ -389,7 +419,9 @@ impl Core {
             ]
             .contains(timer)
         });
-        let Some(listener) = self.listeners.remove(id) else { return };
+        let Some(listener) = self.listeners.remove(id) else {
+            return;
+        };
         for held in listener.pending {
             self.output(Output::CloseConn { conn: held.conn });
         }
@@ -420,7 +452,12 @@ impl super::workers::Workers {
 
 /// What to bind for a query; an errno where its address makes no sense.
 fn listen_spec(query: &QueryServer, accept: bool) -> Result<ListenSpec, i32> {
-    let port = || query.port.and_then(|port| u16::try_from(port).ok()).ok_or(EINVAL);
+    let port = || {
+        query
+            .port
+            .and_then(|port| u16::try_from(port).ok())
+            .ok_or(EINVAL)
+    };
     // A zone (`fe80::1%eth0`) has no place in the address of the standard library.
     let address = |text: &str| text.parse::<IpAddr>().map_err(|_| EINVAL);
     let ipv6_only = query.flags & 1 != 0;
@@ -448,7 +485,10 @@ fn listen_spec(query: &QueryServer, accept: bool) -> Result<ListenSpec, i32> {
         Ok(backlog) if backlog > 0 => backlog,
         _ => DEFAULT_BACKLOG,
     };
-    Ok(ListenSpec { target, backlog: accept.then_some(backlog) })
+    Ok(ListenSpec {
+        target,
+        backlog: accept.then_some(backlog),
+    })
 }
 
 fn worker_address(address: Address) -> WorkerAddress {
@@ -460,5 +500,10 @@ fn worker_address(address: Address) -> WorkerAddress {
         Family::Udp6 => "udp6".into(),
         Family::Fd => serde_json::Value::Null,
     };
-    WorkerAddress { address_type, address: address.address, port: address.port, fd: address.fd }
+    WorkerAddress {
+        address_type,
+        address: address.address,
+        port: address.port,
+        fd: address.fd,
+    }
 }

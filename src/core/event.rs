@@ -418,7 +418,11 @@ pub struct WorkerAddress {
 /// What the JavaScript face is told, as JSON: `{"type": "agent-forked", …}` with the
 /// fields in camelCase.
 #[derive(Debug, Serialize)]
-#[serde(tag = "type", rename_all = "kebab-case", rename_all_fields = "camelCase")]
+#[serde(
+    tag = "type",
+    rename_all = "kebab-case",
+    rename_all_fields = "camelCase"
+)]
 pub enum Event {
     /// The agent process exists.
     AgentForked {
@@ -691,6 +695,10 @@ pub struct Snapshot {
 impl Snapshot {
     /// What is left when everything has ended.
     pub fn closed() -> Self {
-        Self { phase: "closed", agent: None, workers: Vec::new() }
+        Self {
+            phase: "closed",
+            agent: None,
+            workers: Vec::new(),
+        }
     }
 }

@@ -57,7 +57,13 @@ pub(super) struct StickyConn {
 
 impl Sticky {
     pub(super) fn new(slots: u32) -> Self {
-        Self { listener: None, slots, accepting: false, homeless: VecDeque::new(), held: 0 }
+        Self {
+            listener: None,
+            slots,
+            accepting: false,
+            homeless: VecDeque::new(),
+            held: 0,
+        }
     }
 }
 
@@ -71,13 +77,24 @@ impl Core {
     ) {
         if self.sticky.listener == Some(id) {
             match peer {
-                Some(client) => self.place_sticky(now, StickyConn { conn, client, since: now }),
+                Some(client) => self.place_sticky(
+                    now,
+                    StickyConn {
+                        conn,
+                        client,
+                        since: now,
+                    },
+                ),
                 // The client has reset the connection already.
                 None => self.output(Output::CloseConn { conn }),
             }
             self.regulate_sticky();
         } else if let Some(listener) = self.listeners.get_mut(id) {
-            listener.pending.push_back(Held { conn, since: now, refusals: 0 });
+            listener.pending.push_back(Held {
+                conn,
+                since: now,
+                refusals: 0,
+            });
             self.dispatch(id);
         } else {
             self.output(Output::CloseConn { conn });
@@ -104,13 +121,27 @@ impl Core {
         let worker = self.workers.get_mut(worker_id)?;
         listener.pending.pop_front();
         let seq = worker.take_seq();
-        worker.newconns.push_back(Newconn { seq, conn, listener: id, refusals });
-        Some((worker_id, Frame::Newconn { prefix, seq, handle: HandleRef::Conn(conn) }))
+        worker.newconns.push_back(Newconn {
+            seq,
+            conn,
+            listener: id,
+            refusals,
+        });
+        Some((
+            worker_id,
+            Frame::Newconn {
+                prefix,
+                seq,
+                handle: HandleRef::Conn(conn),
+            },
+        ))
     }
 
     /// Accepts only while a worker has room: the kernel's queue holds the rest.
     pub(super) fn regulate(&mut self, id: ListenerId) {
-        let Some(listener) = self.listeners.get_mut(id) else { return };
+        let Some(listener) = self.listeners.get_mut(id) else {
+            return;
+        };
         let wanted =
             listener.pending.is_empty() && listener.scheduler.has_room() && !listener.starved;
         if wanted != listener.accepting {
@@ -125,12 +156,20 @@ impl Core {
 
     /// The worker has answered for a connection.
     pub(super) fn on_newconn_answer(&mut self, now: Instant, id: u32, ack: u64, accepted: bool) {
-        let Some(worker) = self.workers.get_mut(id) else { return };
-        // Answers come in order, so it is the first; anything else is looked for.
-        let Some(at) = worker.newconns.iter().position(|newconn| newconn.seq == ack) else {
+        let Some(worker) = self.workers.get_mut(id) else {
             return;
         };
-        let Some(newconn) = worker.newconns.remove(at) else { return };
+        // Answers come in order, so it is the first; anything else is looked for.
+        let Some(at) = worker
+            .newconns
+            .iter()
+            .position(|newconn| newconn.seq == ack)
+        else {
+            return;
+        };
+        let Some(newconn) = worker.newconns.remove(at) else {
+            return;
+        };
         if accepted {
             self.output(Output::CloseConn { conn: newconn.conn });
             self.settle(id, newconn.listener);
@@ -157,11 +196,16 @@ impl Core {
         listener.scheduler.settle(worker);
         listener.scheduler.suspend(worker);
         if refusals < REFUSAL_LIMIT {
-            listener.pending.push_front(Held { conn, since: now, refusals: refusals + 1 });
+            listener.pending.push_front(Held {
+                conn,
+                since: now,
+                refusals: refusals + 1,
+            });
         } else {
             self.output(Output::CloseConn { conn });
         }
-        self.timers.set_if_idle(Timer::RetryRefused(id), now + REFUSED_PAUSE);
+        self.timers
+            .set_if_idle(Timer::RetryRefused(id), now + REFUSED_PAUSE);
         self.dispatch(id);
     }
 
@@ -178,8 +222,14 @@ impl Core {
     /// round robin waits for its `accepted`.
     pub(super) fn on_handle_acked(&mut self, child: ChildId, conn: ConnId) {
         let ChildId::App(id) = child else { return };
-        let Some(worker) = self.workers.get_mut(id) else { return };
-        if let Some(at) = worker.sticky_sent.iter().position(|sticky| sticky.conn == conn) {
+        let Some(worker) = self.workers.get_mut(id) else {
+            return;
+        };
+        if let Some(at) = worker
+            .sticky_sent
+            .iter()
+            .position(|sticky| sticky.conn == conn)
+        {
             worker.sticky_sent.remove(at);
             self.output(Output::CloseConn { conn });
             self.send_sticky_queue(id);
@@ -190,12 +240,21 @@ impl Core {
     /// The descriptor was lost on its way (the child is out of descriptors).
     pub(super) fn on_handle_refused(&mut self, now: Instant, child: ChildId, conn: ConnId) {
         let ChildId::App(id) = child else { return };
-        let Some(worker) = self.workers.get_mut(id) else { return };
-        if let Some(at) = worker.newconns.iter().position(|newconn| newconn.conn == conn) {
+        let Some(worker) = self.workers.get_mut(id) else {
+            return;
+        };
+        if let Some(at) = worker
+            .newconns
+            .iter()
+            .position(|newconn| newconn.conn == conn)
+        {
             if let Some(newconn) = worker.newconns.remove(at) {
                 self.take_back_refused(now, id, newconn);
             }
-        } else if let Some(at) = worker.sticky_sent.iter().position(|sticky| sticky.conn == conn)
+        } else if let Some(at) = worker
+            .sticky_sent
+            .iter()
+            .position(|sticky| sticky.conn == conn)
             && let Some(sticky) = worker.sticky_sent.remove(at)
         {
             // Its worker cannot take it now: it waits for the next chance.
@@ -203,7 +262,8 @@ impl Core {
             self.sticky.held += 1;
             self.regulate_sticky();
             if let Some(listener) = self.sticky.listener {
-                self.timers.set_if_idle(Timer::RetryRefused(listener), now + REFUSED_PAUSE);
+                self.timers
+                    .set_if_idle(Timer::RetryRefused(listener), now + REFUSED_PAUSE);
             }
         }
     }
@@ -211,25 +271,41 @@ impl Core {
     /// A worker is gone: what it has not answered for goes to others.
     pub(super) fn take_back_connections(&mut self, now: Instant, id: u32) {
         self.leave_listeners(now, id);
-        let Some(worker) = self.workers.get_mut(id) else { return };
+        let Some(worker) = self.workers.get_mut(id) else {
+            return;
+        };
         let newconns = std::mem::take(&mut worker.newconns);
-        for Newconn { conn, listener, refusals, .. } in newconns.into_iter().rev() {
+        for Newconn {
+            conn,
+            listener,
+            refusals,
+            ..
+        } in newconns.into_iter().rev()
+        {
             match self.listeners.get_mut(listener) {
                 Some(entry) => {
-                    entry.pending.push_front(Held { conn, since: now, refusals });
+                    entry.pending.push_front(Held {
+                        conn,
+                        since: now,
+                        refusals,
+                    });
                     self.dispatch(listener);
                 }
                 None => self.output(Output::CloseConn { conn }),
             }
         }
-        let Some(worker) = self.workers.get_mut(id) else { return };
+        let Some(worker) = self.workers.get_mut(id) else {
+            return;
+        };
         let sent = std::mem::take(&mut worker.sticky_sent);
         self.place_all_sticky(now, sent);
         self.take_back_sticky_queue(now, id);
     }
 
     pub(super) fn take_back_sticky_queue(&mut self, now: Instant, id: u32) {
-        let Some(worker) = self.workers.get_mut(id) else { return };
+        let Some(worker) = self.workers.get_mut(id) else {
+            return;
+        };
         let queue = std::mem::take(&mut worker.sticky_queue);
         self.sticky.held -= queue.len();
         self.place_all_sticky(now, queue);
@@ -261,7 +337,8 @@ impl Core {
             None => self.sticky.homeless.push_back(sticky),
         }
         if let Some(listener) = self.sticky.listener.filter(|_| self.sticky.held > 0) {
-            self.timers.set_if_idle(Timer::HeldTooLong(listener), now + HOLD_LIMIT);
+            self.timers
+                .set_if_idle(Timer::HeldTooLong(listener), now + HOLD_LIMIT);
         }
     }
 
@@ -286,8 +363,14 @@ impl Core {
     }
 
     fn regulate_sticky(&mut self) {
-        let Some(listener) = self.sticky.listener else { return };
-        let limit = if self.sticky.accepting { STICKY_HELD } else { STICKY_HELD / 2 };
+        let Some(listener) = self.sticky.listener else {
+            return;
+        };
+        let limit = if self.sticky.accepting {
+            STICKY_HELD
+        } else {
+            STICKY_HELD / 2
+        };
         let wanted = self.sticky.held < limit;
         if wanted != self.sticky.accepting {
             self.sticky.accepting = wanted;
@@ -303,8 +386,18 @@ impl Core {
         let listener = self.listeners.next_id();
         self.sticky.listener = Some(listener);
         let port = self.public.port.unwrap_or(0);
-        let target = ListenTarget::Tcp { address: None, port, ipv6_only: false };
-        self.output(Output::Listen { listener, spec: ListenSpec { target, backlog: Some(511) } });
+        let target = ListenTarget::Tcp {
+            address: None,
+            port,
+            ipv6_only: false,
+        };
+        self.output(Output::Listen {
+            listener,
+            spec: ListenSpec {
+                target,
+                backlog: Some(511),
+            },
+        });
     }
 
     pub(super) fn on_sticky_listening(&mut self, now: Instant) {
@@ -313,7 +406,9 @@ impl Core {
     }
 
     pub(super) fn close_sticky(&mut self) {
-        let Some(listener) = self.sticky.listener.take() else { return };
+        let Some(listener) = self.sticky.listener.take() else {
+            return;
+        };
         self.timers.cancel(Timer::HeldTooLong(listener));
         self.timers.cancel(Timer::RetryRefused(listener));
         self.timers.cancel(Timer::RetryAccept(listener));
@@ -344,7 +439,10 @@ impl Core {
     fn close_held_sticky(&mut self, now: Instant, id: ListenerId) {
         let mut late = Vec::new();
         let mut next: Option<Instant> = None;
-        let workers = self.workers.iter_mut().map(|worker| &mut worker.sticky_queue);
+        let workers = self
+            .workers
+            .iter_mut()
+            .map(|worker| &mut worker.sticky_queue);
         for queue in workers.chain([&mut self.sticky.homeless]) {
             while let Some(&held) = queue.front()
                 && held.since + HOLD_LIMIT <= now
@@ -368,7 +466,8 @@ impl Core {
     /// No descriptor is left for a new connection: the kernel's queue holds it meanwhile.
     pub(super) fn on_accept_failed(&mut self, now: Instant, id: ListenerId, errno: i32) {
         let first = !self.timers.is_set(Timer::RetryAccept(id));
-        self.timers.set_if_idle(Timer::RetryAccept(id), now + ACCEPT_PAUSE);
+        self.timers
+            .set_if_idle(Timer::RetryAccept(id), now + ACCEPT_PAUSE);
         if let Some(listener) = self.listeners.get_mut(id) {
             listener.starved = true;
             self.regulate(id);

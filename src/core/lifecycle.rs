@@ -40,7 +40,10 @@ impl Phase {
 
     /// The end has begun: nothing is started any more.
     pub(super) fn is_ending(self) -> bool {
-        matches!(self, Self::ClosingApps | Self::ClosingAgent | Self::Failing | Self::Closed)
+        matches!(
+            self,
+            Self::ClosingApps | Self::ClosingAgent | Self::Failing | Self::Closed
+        )
     }
 }
 
@@ -81,7 +84,12 @@ impl Core {
             let host = address
                 .address
                 .as_deref()
-                .or_else(|| self.settings.host.as_deref().filter(|&host| host != "0.0.0.0"))
+                .or_else(|| {
+                    self.settings
+                        .host
+                        .as_deref()
+                        .filter(|&host| host != "0.0.0.0")
+                })
                 .filter(|host| !host.is_empty())
                 .unwrap_or("127.0.0.1");
             let port = port.map_or_else(String::new, |port| format!(":{port}"));
@@ -144,7 +152,10 @@ impl Core {
         self.reload = None;
         self.timers.cancel_where(|_| true);
         self.close_all_listeners();
-        let grace = self.settings.app_close_timeout.max(self.settings.agent_close_timeout);
+        let grace = self
+            .settings
+            .app_close_timeout
+            .max(self.settings.agent_close_timeout);
         self.timers.set(Timer::FailDeadline, now + grace);
         for child in self.living_children() {
             self.output(Output::Disconnect { child });
@@ -155,7 +166,10 @@ impl Core {
     /// The children had their time.
     pub(super) fn kill_all(&mut self) {
         for child in self.living_children() {
-            self.output(Output::Signal { child, signal: Signal::Kill });
+            self.output(Output::Signal {
+                child,
+                signal: Signal::Kill,
+            });
         }
     }
 
@@ -179,7 +193,10 @@ impl Core {
     /// Every child that has a process.
     pub(super) fn living_children(&self) -> Vec<ChildId> {
         let agent = self.agent.child();
-        agent.into_iter().chain(self.workers.ids().map(ChildId::App)).collect()
+        agent
+            .into_iter()
+            .chain(self.workers.ids().map(ChildId::App))
+            .collect()
     }
 
     /// Three bad rounds in a row, and the master gives up rather than half live.

@@ -114,14 +114,19 @@ impl Core {
             Input::HandleAcked { child, conn } => self.on_handle_acked(child, conn),
             Input::HandleRefused { child, conn } => self.on_handle_refused(now, child, conn),
             Input::OutboxFull { child } => {
-                self.timers.set_if_idle(Timer::Stall(child), now + STALL_LIMIT);
+                self.timers
+                    .set_if_idle(Timer::Stall(child), now + STALL_LIMIT);
             }
             Input::OutboxDrained { child } => self.timers.cancel(Timer::Stall(child)),
             Input::Disconnected { child } => self.on_disconnected(now, child),
             Input::Exited { child, status } => self.on_exited(now, child, status),
             Input::Listening { listener, local } => self.on_listening(now, listener, local),
             Input::ListenFailed { listener, errno } => self.on_listen_failed(now, listener, errno),
-            Input::Accepted { listener, conn, peer } => self.on_accepted(now, listener, conn, peer),
+            Input::Accepted {
+                listener,
+                conn,
+                peer,
+            } => self.on_accepted(now, listener, conn, peer),
             Input::AcceptFailed { listener, errno } => self.on_accept_failed(now, listener, errno),
             Input::Descendants { child, alive } => self.on_descendants(now, child, alive),
         }
@@ -222,14 +227,21 @@ impl Core {
 
     /// A child that goes on sending garbage shall not fill the log.
     fn report_bad_message(&mut self, child: ChildId, mut reason: String) {
-        let Some((role, id, pid)) = self.identify(child) else { return };
+        let Some((role, id, pid)) = self.identify(child) else {
+            return;
+        };
         let count = self.bad_messages.entry(child).or_default();
         *count += 1;
         if *count == BAD_MESSAGES_REPORTED {
             reason.push_str(" (further ones are not reported)");
         }
         if *count <= BAD_MESSAGES_REPORTED {
-            self.emit(Event::BadMessage { role, id, pid, reason });
+            self.emit(Event::BadMessage {
+                role,
+                id,
+                pid,
+                reason,
+            });
         }
     }
 

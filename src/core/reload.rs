@@ -52,9 +52,16 @@ impl Core {
     }
 
     fn advance_reload(&mut self, now: Instant) {
-        let surge = if self.settings.production { 1 } else { self.workers.slot_count() as usize };
+        let surge = if self.settings.production {
+            1
+        } else {
+            self.workers.slot_count() as usize
+        };
         while let Some((slot, started_at)) = self.next_slot(surge) {
-            let current = self.workers.in_slot(slot).and_then(|id| self.workers.get(id));
+            let current = self
+                .workers
+                .in_slot(slot)
+                .and_then(|id| self.workers.get(id));
             if current.is_some_and(|worker| worker.forked_at > started_at) {
                 // Its worker died and was forked anew since: it runs the new code already.
                 continue;
@@ -73,14 +80,19 @@ impl Core {
     }
 
     fn next_slot(&mut self, surge: usize) -> Option<(u32, Instant)> {
-        let reload = self.reload.as_mut().filter(|reload| reload.incoming.len() < surge)?;
+        let reload = self
+            .reload
+            .as_mut()
+            .filter(|reload| reload.incoming.len() < surge)?;
         Some((reload.todo.pop_front()?, reload.started_at))
     }
 
     fn finish_reload(&mut self, now: Instant) {
         let done = |reload: &mut Reload| reload.todo.is_empty() && reload.incoming.is_empty();
         if let Some(reload) = self.reload.take_if(done) {
-            self.emit(Event::ReloadDone { elapsed_ms: millis(now - reload.started_at) });
+            self.emit(Event::ReloadDone {
+                elapsed_ms: millis(now - reload.started_at),
+            });
             if reload.again {
                 self.request_reload(now);
             }
@@ -89,7 +101,11 @@ impl Core {
 
     /// A new worker is ready: it takes its slot, and the old one drains.
     pub(super) fn on_reload_worker_ready(&mut self, now: Instant, id: u32) {
-        let Some(slot) = self.reload.as_mut().and_then(|reload| reload.incoming.remove(&id)) else {
+        let Some(slot) = self
+            .reload
+            .as_mut()
+            .and_then(|reload| reload.incoming.remove(&id))
+        else {
             return;
         };
         let old = self.workers.in_slot(slot).filter(|&old| old != id);
@@ -103,7 +119,10 @@ impl Core {
     /// A new worker has ended before it was ready: the reload stops, the old set serves on.
     /// Says whether it was one of a reload.
     pub(super) fn on_reload_worker_gone(&mut self, now: Instant, id: u32, reason: &str) -> bool {
-        let Some(reload) = self.reload.take_if(|reload| reload.incoming.contains_key(&id)) else {
+        let Some(reload) = self
+            .reload
+            .take_if(|reload| reload.incoming.contains_key(&id))
+        else {
             return false;
         };
         self.emit(Event::ReloadFailed {
@@ -128,7 +147,9 @@ impl Core {
     /// the usual end.
     fn retire(&mut self, now: Instant, id: u32) {
         let sticky = self.settings.sticky_port.is_some();
-        let Some(worker) = self.workers.get_mut(id) else { return };
+        let Some(worker) = self.workers.get_mut(id) else {
+            return;
+        };
         worker.ending = Some(EndReason::Reload);
         let child = ChildId::App(id);
         if !worker.is_connected() || (sticky && !self.settings.production) {
@@ -140,11 +161,18 @@ impl Core {
             // sticky connections, which belong to no server, it would not wait.
             worker.exited_after_disconnect = true;
             let head = encode::disconnect(worker.take_seq());
-            self.send(child, Frame::Message { head, tail: bytes::Bytes::new() });
+            self.send(
+                child,
+                Frame::Message {
+                    head,
+                    tail: bytes::Bytes::new(),
+                },
+            );
         }
         self.leave_listeners(now, id);
         self.take_back_sticky_queue(now, id);
-        self.timers.set(Timer::Drain(child), now + self.settings.app_close_timeout);
+        self.timers
+            .set(Timer::Drain(child), now + self.settings.app_close_timeout);
     }
 
     /// A retired worker has closed its channel: it has nothing left to finish.

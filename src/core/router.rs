@@ -80,7 +80,11 @@ impl Core {
             Origin::Master => "master",
         };
         // Only the master may speak for somebody else.
-        let given = message.envelope.from.clone().filter(|_| origin == Origin::Master);
+        let given = message
+            .envelope
+            .from
+            .clone()
+            .filter(|_| origin == Origin::Master);
         let from = given.as_deref().unwrap_or(from);
         match self.destination(from, &message.envelope) {
             Destination::Master => self.deliver_to_master(now, child, from, &message),
@@ -98,7 +102,13 @@ impl Core {
             Destination::App(pid) => {
                 let (head, tail) = envelope::stamp(&message, from, Some("app"));
                 for child in self.connected_apps(pid) {
-                    self.send(child, Frame::Message { head: head.clone(), tail: tail.clone() });
+                    self.send(
+                        child,
+                        Frame::Message {
+                            head: head.clone(),
+                            tail: tail.clone(),
+                        },
+                    );
                 }
             }
             Destination::Nobody => {}
@@ -106,7 +116,10 @@ impl Core {
     }
 
     fn destination(&self, from: &str, envelope: &Envelope) -> Destination {
-        let receiver = envelope.receiver_pid.as_ref().or(envelope.receiver_worker_id.as_ref());
+        let receiver = envelope
+            .receiver_pid
+            .as_ref()
+            .or(envelope.receiver_worker_id.as_ref());
         if let Some(receiver) = receiver {
             return match receiver.parse::<i32>() {
                 Ok(pid) if pid == self.settings.master_pid => Destination::Master,
@@ -165,14 +178,22 @@ impl Core {
 
     fn on_realport(&mut self, message: &UserMessage) {
         let Some(data) = data_of(message) else { return };
-        let Ok(realport) = serde_json::from_str::<Realport>(data.get()) else { return };
+        let Ok(realport) = serde_json::from_str::<Realport>(data.get()) else {
+            return;
+        };
         let port = match &realport.port {
             serde_json::Value::Number(port) => port.as_u64(),
             serde_json::Value::String(port) => port.parse().ok(),
             _ => None,
         };
-        let port = port.and_then(|port| u16::try_from(port).ok()).filter(|&port| port > 0);
-        let protocol = realport.protocol.as_str().filter(|text| !text.is_empty()).map(String::from);
+        let port = port
+            .and_then(|port| u16::try_from(port).ok())
+            .filter(|&port| port > 0);
+        let protocol = realport
+            .protocol
+            .as_str()
+            .filter(|text| !text.is_empty())
+            .map(String::from);
         if port.is_some() {
             self.public.port = port;
         }
@@ -185,14 +206,26 @@ impl Core {
     pub(super) fn tell_agent(&mut self, message: &UserMessage) {
         if let Some(agent) = self.agent.child() {
             let head = message.text.clone();
-            self.send(agent, Frame::Message { head, tail: bytes::Bytes::new() });
+            self.send(
+                agent,
+                Frame::Message {
+                    head,
+                    tail: bytes::Bytes::new(),
+                },
+            );
         }
     }
 
     pub(super) fn tell_apps(&mut self, message: &UserMessage) {
         for child in self.connected_apps(None) {
             let head = message.text.clone();
-            self.send(child, Frame::Message { head, tail: bytes::Bytes::new() });
+            self.send(
+                child,
+                Frame::Message {
+                    head,
+                    tail: bytes::Bytes::new(),
+                },
+            );
         }
     }
 
@@ -245,9 +278,13 @@ fn data_of(message: &UserMessage) -> Option<&RawValue> {
 
 fn reuse_port_address(message: &UserMessage) -> Option<WorkerAddress> {
     let address: ServerAddress = serde_json::from_str(data_of(message)?.get()).ok()?;
-    let is_v6 = address.family.is_some_and(|family| family == "IPv6" || family == 6);
+    let is_v6 = address
+        .family
+        .is_some_and(|family| family == "IPv6" || family == 6);
     // The wildcard is what `listening` calls null: no host of its own.
-    let host = address.address.filter(|host| host != "::" && host != "0.0.0.0");
+    let host = address
+        .address
+        .filter(|host| host != "::" && host != "0.0.0.0");
     Some(WorkerAddress {
         address_type: if is_v6 { 6.into() } else { 4.into() },
         address: host,

@@ -32,7 +32,11 @@ impl Scheduler {
     pub fn add(&mut self, worker: u32) {
         self.remove(worker);
         self.turn += 1;
-        let member = Member { in_flight: 0, turn: self.turn, suspended: false };
+        let member = Member {
+            in_flight: 0,
+            turn: self.turn,
+            suspended: false,
+        };
         self.order.insert((0, member.turn, worker));
         self.members.insert(worker, member);
     }
@@ -46,7 +50,9 @@ impl Scheduler {
 
     /// A worker below its window exists.
     pub fn has_room(&self) -> bool {
-        self.order.first().is_some_and(|&(in_flight, _, _)| in_flight < WINDOW)
+        self.order
+            .first()
+            .is_some_and(|&(in_flight, _, _)| in_flight < WINDOW)
     }
 
     /// Chooses the worker for a connection and counts the handoff.

@@ -34,13 +34,24 @@ struct Ending {
 impl Core {
     /// Sends SIGTERM; SIGKILL follows after `grace`.
     pub(super) fn begin_ending(&mut self, now: Instant, child: ChildId, grace: Duration) {
-        let Some((role, id, pid)) = self.identify(child) else { return };
+        let Some((role, id, pid)) = self.identify(child) else {
+            return;
+        };
         if self.is_ending(child) {
             return;
         }
-        let ending = Ending { role, id, pid, exited: false, killed: false };
+        let ending = Ending {
+            role,
+            id,
+            pid,
+            exited: false,
+            killed: false,
+        };
         self.endings.by_child.insert(child, ending);
-        self.output(Output::Signal { child, signal: Signal::Terminate });
+        self.output(Output::Signal {
+            child,
+            signal: Signal::Terminate,
+        });
         self.timers.set(Timer::Kill(child), now + grace);
     }
 
@@ -59,11 +70,27 @@ impl Core {
 
     /// The grace period is over.
     pub(super) fn kill_ending(&mut self, now: Instant, child: ChildId) {
-        let Some(ending) = self.endings.by_child.get_mut(&child) else { return };
+        let Some(ending) = self.endings.by_child.get_mut(&child) else {
+            return;
+        };
         ending.killed = true;
-        let Ending { role, id, pid, exited, .. } = *ending;
-        self.output(Output::Signal { child, signal: Signal::Kill });
-        self.emit(Event::Killed { role, id, pid, exited });
+        let Ending {
+            role,
+            id,
+            pid,
+            exited,
+            ..
+        } = *ending;
+        self.output(Output::Signal {
+            child,
+            signal: Signal::Kill,
+        });
+        self.emit(Event::Killed {
+            role,
+            id,
+            pid,
+            exited,
+        });
         if exited {
             self.finish_ending(now, child);
         }
@@ -71,7 +98,9 @@ impl Core {
 
     /// The child is reaped; what it started may still be there.
     pub(super) fn on_ending_exited(&mut self, now: Instant, child: ChildId) {
-        let Some(ending) = self.endings.by_child.get_mut(&child) else { return };
+        let Some(ending) = self.endings.by_child.get_mut(&child) else {
+            return;
+        };
         ending.exited = true;
         if ending.killed {
             self.finish_ending(now, child);
@@ -87,7 +116,8 @@ impl Core {
         if alive == 0 {
             self.finish_ending(now, child);
         } else {
-            self.timers.set(Timer::Descendants(child), now + DESCENDANTS_INTERVAL);
+            self.timers
+                .set(Timer::Descendants(child), now + DESCENDANTS_INTERVAL);
         }
     }
 
@@ -110,7 +140,8 @@ impl Core {
         }
         self.phase = Phase::ClosingApps;
         self.reload = None;
-        self.timers.cancel_where(|timer| !matches!(timer, Timer::Kill(_) | Timer::Descendants(_)));
+        self.timers
+            .cancel_where(|timer| !matches!(timer, Timer::Kill(_) | Timer::Descendants(_)));
         self.close_all_listeners();
         let timeout_ms = millis(self.settings.app_close_timeout);
         self.emit(Event::ClosingApps { timeout_ms });
@@ -130,7 +161,10 @@ impl Core {
             let agent = self.agent.child();
             let timeout = self.settings.agent_close_timeout;
             let timeout_ms = millis(timeout);
-            self.emit(Event::ClosingAgent { timeout_ms, alive: agent.is_some() });
+            self.emit(Event::ClosingAgent {
+                timeout_ms,
+                alive: agent.is_some(),
+            });
             if let Some(agent) = agent {
                 self.begin_ending(now, agent, timeout);
             }

@@ -121,7 +121,10 @@ mod tests {
         timers.set(Timer::Refork(0), start);
         timers.cancel_where(|timer| matches!(timer, Timer::Refork(_)));
         assert_eq!(timers.expired(start + Duration::from_secs(1)), None);
-        assert_eq!(timers.expired(start + Duration::from_secs(5)), Some(Timer::Check));
+        assert_eq!(
+            timers.expired(start + Duration::from_secs(5)),
+            Some(Timer::Check)
+        );
         assert_eq!(timers.next(), None);
     }
 }

@@ -122,7 +122,9 @@ impl Workers {
 
     /// Workers that have a process.
     pub(super) fn ids(&self) -> impl Iterator<Item = u32> + '_ {
-        self.iter().filter(|(_, worker)| worker.pid.is_some()).map(|(id, _)| id)
+        self.iter()
+            .filter(|(_, worker)| worker.pid.is_some())
+            .map(|(id, _)| id)
     }
 
     pub(super) fn slot_count(&self) -> u32 {
@@ -148,13 +150,20 @@ impl Workers {
     }
 
     pub(super) fn pids(&self) -> Vec<i32> {
-        self.by_id.values().filter_map(|worker| worker.pid).collect()
+        self.by_id
+            .values()
+            .filter_map(|worker| worker.pid)
+            .collect()
     }
 
     /// The pids that egg's messenger gets in `egg-pids`.
     pub(super) fn listening_pids(&self) -> Vec<i32> {
         let listening = |worker: &&Worker| worker.state == WorkerState::Listening;
-        self.by_id.values().filter(listening).filter_map(|worker| worker.pid).collect()
+        self.by_id
+            .values()
+            .filter(listening)
+            .filter_map(|worker| worker.pid)
+            .collect()
     }
 
     pub(super) fn views(&self) -> Vec<WorkerView> {
@@ -221,11 +230,20 @@ impl Core {
     }
 
     pub(super) fn on_worker_spawned(&mut self, now: Instant, id: u32, pid: i32) {
-        let Some(worker) = self.workers.get_mut(id) else { return };
+        let Some(worker) = self.workers.get_mut(id) else {
+            return;
+        };
         worker.pid = Some(pid);
         let (slot, reason, inspect_port) = (worker.slot, worker.reason, worker.inspect_port);
         let workers = self.workers.ids().collect();
-        self.emit(Event::AppForked { id, pid, slot, reason, inspect_port, workers });
+        self.emit(Event::AppForked {
+            id,
+            pid,
+            slot,
+            reason,
+            inspect_port,
+            workers,
+        });
         self.tell_debug_port("app", inspect_port, pid);
         self.end_latecomer(now, ChildId::App(id));
     }
@@ -238,15 +256,22 @@ impl Core {
     }
 
     fn on_worker_spawn_failed(&mut self, now: Instant, id: u32, reason: String) {
-        let Some(worker) = self.workers.by_id.remove(&id) else { return };
-        self.emit(Event::SpawnFailed { role: "app", id, reason: reason.clone() });
+        let Some(worker) = self.workers.by_id.remove(&id) else {
+            return;
+        };
+        self.emit(Event::SpawnFailed {
+            role: "app",
+            id,
+            reason: reason.clone(),
+        });
         if self.workers.in_slot(worker.slot) == Some(id) {
             self.workers.put_in_slot(worker.slot, None);
         }
         if !self.workers.all_started {
             self.fail(now);
         } else if !self.on_reload_worker_gone(now, id, &reason) && self.settings.production {
-            self.timers.set(Timer::Refork(worker.slot), now + SPAWN_RETRY);
+            self.timers
+                .set(Timer::Refork(worker.slot), now + SPAWN_RETRY);
         }
     }
 
@@ -258,12 +283,21 @@ impl Core {
         address: WorkerAddress,
         reuse_port: bool,
     ) {
-        let Some(worker) = self.workers.get_mut(id).filter(|worker| worker.is_connected()) else {
+        let Some(worker) = self
+            .workers
+            .get_mut(id)
+            .filter(|worker| worker.is_connected())
+        else {
             return;
         };
         worker.state = WorkerState::Listening;
         let Some(pid) = worker.pid else { return };
-        self.emit(Event::AppListening { id, pid, address: address.clone(), reuse_port });
+        self.emit(Event::AppListening {
+            id,
+            pid,
+            address: address.clone(),
+            reuse_port,
+        });
         if self.is_public(&address) {
             self.on_worker_ready(now, id, address);
         }
@@ -275,19 +309,32 @@ impl Core {
             return address.port == Some(i64::from(port));
         }
         address.address_type == -1
-            || self.public.port.is_some_and(|port| address.port == Some(i64::from(port)))
+            || self
+                .public
+                .port
+                .is_some_and(|port| address.port == Some(i64::from(port)))
     }
 
     fn on_worker_ready(&mut self, now: Instant, id: u32, address: WorkerAddress) {
-        let Some(worker) = self.workers.get_mut(id).filter(|worker| !worker.ready) else { return };
+        let Some(worker) = self.workers.get_mut(id).filter(|worker| !worker.ready) else {
+            return;
+        };
         worker.ready = true;
         let Some(pid) = worker.pid else { return };
         self.tell_agent_pids();
         self.workers.started += 1;
         let all_started = self.workers.all_started;
-        let remain =
-            if all_started { 0 } else { self.workers.slot_count().saturating_sub(self.workers.started) };
-        let elapsed = self.workers.first_forked_at.map_or(Duration::ZERO, |at| now - at);
+        let remain = if all_started {
+            0
+        } else {
+            self.workers
+                .slot_count()
+                .saturating_sub(self.workers.started)
+        };
+        let elapsed = self
+            .workers
+            .first_forked_at
+            .map_or(Duration::ZERO, |at| now - at);
         self.emit(Event::AppStarted {
             id,
             pid,
@@ -308,7 +355,11 @@ impl Core {
     /// The channel of a worker is closed: its connections go to others, and its slot to a
     /// new worker, which need not wait for the process to end.
     pub(super) fn on_worker_disconnected(&mut self, now: Instant, id: u32) {
-        let Some(worker) = self.workers.get_mut(id).filter(|worker| worker.is_connected()) else {
+        let Some(worker) = self
+            .workers
+            .get_mut(id)
+            .filter(|worker| worker.is_connected())
+        else {
             return;
         };
         worker.state = WorkerState::Disconnected;
@@ -329,7 +380,9 @@ impl Core {
     }
 
     fn decide_refork(&mut self, now: Instant, id: u32) -> Refork {
-        let Some(worker) = self.workers.get(id) else { return Refork::Disabled };
+        let Some(worker) = self.workers.get(id) else {
+            return Refork::Disabled;
+        };
         let holds_slot = self.workers.in_slot(worker.slot) == Some(id);
         if self.phase.is_ending()
             || !self.workers.all_started
@@ -349,7 +402,9 @@ impl Core {
     }
 
     fn apply_refork(&mut self, now: Instant, id: u32, refork: Refork) {
-        let Some(worker) = self.workers.get_mut(id) else { return };
+        let Some(worker) = self.workers.get_mut(id) else {
+            return;
+        };
         let slot = worker.slot;
         worker.reforked = matches!(refork, Refork::Now | Refork::At(_));
         if self.workers.in_slot(slot) == Some(id) {
@@ -381,7 +436,9 @@ impl Core {
 
     pub(super) fn on_worker_exited(&mut self, now: Instant, id: u32, status: ExitStatus) {
         let pids = self.workers.pids();
-        let Some(mut worker) = self.workers.by_id.remove(&id) else { return };
+        let Some(mut worker) = self.workers.by_id.remove(&id) else {
+            return;
+        };
         worker.state = WorkerState::Dead;
         let closing = self.phase.is_ending();
         let while_starting = !self.workers.all_started && !closing;
@@ -422,7 +479,10 @@ impl Core {
     pub(super) fn kill_unresponsive(&mut self, child: ChildId) {
         if let Some((role, id, pid)) = self.identify(child) {
             self.emit(Event::Unresponsive { role, id, pid });
-            self.output(Output::Signal { child, signal: Signal::Kill });
+            self.output(Output::Signal {
+                child,
+                signal: Signal::Kill,
+            });
         }
     }
 }

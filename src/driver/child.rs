@@ -98,8 +98,13 @@ impl Child {
     /// # Errors
     /// Where the channel is broken; the child is about to be seen as disconnected.
     pub(super) fn flush(&mut self, handles: &Handles<'_>) -> io::Result<Flush> {
-        let Some(channel) = &self.channel else { return Ok(Flush::Drained) };
-        let mut writer = Writer { fd: channel.fd.get_ref().as_fd(), handles };
+        let Some(channel) = &self.channel else {
+            return Ok(Flush::Drained);
+        };
+        let mut writer = Writer {
+            fd: channel.fd.get_ref().as_fd(),
+            handles,
+        };
         let flush = self.outbox.flush(&mut writer)?;
         channel.write_gate.set(flush != Flush::Drained);
         Ok(flush)

@@ -73,7 +73,11 @@ impl Config {
         if config.workers == 0 {
             return Err(ConfigError::NoWorkers);
         }
-        for file in [&config.exec_path, &config.app_worker_file, &config.agent_worker_file] {
+        for file in [
+            &config.exec_path,
+            &config.app_worker_file,
+            &config.agent_worker_file,
+        ] {
             if !Path::new(file).is_file() {
                 return Err(ConfigError::MissingFile(file.clone()));
             }
@@ -83,12 +87,19 @@ impl Config {
     }
 
     fn launch(&self) -> Result<Launch, ConfigError> {
-        let variables = self.env.iter().map(|(name, value)| format!("{name}={value}"));
+        let variables = self
+            .env
+            .iter()
+            .map(|(name, value)| format!("{name}={value}"));
         let channel = format!("NODE_CHANNEL_FD={CHANNEL_FD}");
         let mode = "NODE_CHANNEL_SERIALIZATION_MODE=json".to_owned();
         Ok(Launch {
             program: c_string(&self.exec_path)?,
-            exec_argv: self.exec_argv.iter().map(|arg| c_string(arg)).collect::<Result<_, _>>()?,
+            exec_argv: self
+                .exec_argv
+                .iter()
+                .map(|arg| c_string(arg))
+                .collect::<Result<_, _>>()?,
             env: variables
                 .chain([channel, mode])
                 .map(|variable| c_string(&variable))
@@ -130,7 +141,10 @@ impl Launch {
     pub fn command_line(&self, spec: &SpawnSpec) -> CommandLine {
         let mut argv = vec![self.program.clone()];
         argv.extend(self.exec_argv.iter().cloned());
-        argv.extend(spec.inspect_port.map(|port| number("--inspect-port=", port.into())));
+        argv.extend(
+            spec.inspect_port
+                .map(|port| number("--inspect-port=", port.into())),
+        );
         let mut env = self.env.clone();
         match spec.child {
             ChildId::Agent(_) => argv.push(self.agent_script.clone()),
@@ -161,7 +175,11 @@ mod tests {
     use super::*;
 
     fn config(change: impl FnOnce(&mut serde_json::Value)) -> String {
-        let file = std::env::current_exe().unwrap().to_str().unwrap().to_owned();
+        let file = std::env::current_exe()
+            .unwrap()
+            .to_str()
+            .unwrap()
+            .to_owned();
         let mut json = serde_json::json!({
             "execPath": file, "execArgv": ["--max-old-space-size=64"], "env": { "A": "b=c" },
             "appWorkerFile": file, "agentWorkerFile": file, "optionsJson": "{\"x\":1}",
@@ -184,10 +202,18 @@ mod tests {
         assert_eq!(settings.host, None);
         assert_eq!(settings.agent_close_timeout, Duration::from_secs(1));
         let child = ChildId::App(7);
-        let spec = SpawnSpec { child, inspect_port: Some(9230), slot: Some(1), slots: 2 };
+        let spec = SpawnSpec {
+            child,
+            inspect_port: Some(9230),
+            slot: Some(1),
+            slots: 2,
+        };
         let line = launch.command_line(&spec);
         let argv = texts(&line.argv);
-        assert_eq!(argv[1..3], ["--max-old-space-size=64", "--inspect-port=9230"]);
+        assert_eq!(
+            argv[1..3],
+            ["--max-old-space-size=64", "--inspect-port=9230"]
+        );
         assert_eq!(argv[4..], [r#"{"x":1}"#]);
         let env = texts(&line.env);
         for variable in [
@@ -204,17 +230,28 @@ mod tests {
     #[test]
     fn the_agent_is_no_cluster_worker() {
         let (_, launch) = Config::parse(&config(|_| {})).unwrap();
-        let spec =
-            SpawnSpec { child: ChildId::Agent(1), inspect_port: None, slot: None, slots: 2 };
+        let spec = SpawnSpec {
+            child: ChildId::Agent(1),
+            inspect_port: None,
+            slot: None,
+            slots: 2,
+        };
         let line = launch.command_line(&spec);
-        assert!(!texts(&line.env).iter().any(|variable| variable.starts_with("NODE_UNIQUE_ID")));
+        assert!(
+            !texts(&line.env)
+                .iter()
+                .any(|variable| variable.starts_with("NODE_UNIQUE_ID"))
+        );
     }
 
     #[test]
     fn what_no_child_can_be_given_is_refused() {
         let cases = [
             (config(|json| json["workers"] = 0.into()), "workers"),
-            (config(|json| json["execPath"] = "/nowhere/node".into()), "/nowhere/node"),
+            (
+                config(|json| json["execPath"] = "/nowhere/node".into()),
+                "/nowhere/node",
+            ),
             (config(|json| json["env"]["B"] = "a\0b".into()), "zero byte"),
             (config(|json| json["surprise"] = 1.into()), "surprise"),
             (config(|json| json["port"] = 70_000.into()), "70000"),

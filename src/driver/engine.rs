@@ -132,8 +132,12 @@ impl Engine {
     }
 
     fn read_once(&mut self, child: ChildId) -> Progress {
-        let Some(entry) = self.children.get_mut(&child) else { return Progress::Ended };
-        let Some(channel) = &entry.channel else { return Progress::Ended };
+        let Some(entry) = self.children.get_mut(&child) else {
+            return Progress::Ended;
+        };
+        let Some(channel) = &entry.channel else {
+            return Progress::Ended;
+        };
         let fd = channel.fd.get_ref().as_fd();
         match sys::channel::receive(fd, &mut self.buffer, &mut entry.received) {
             Ok(received) if received.bytes > 0 => {
@@ -154,7 +158,11 @@ impl Engine {
 
     fn read_lines(&mut self, child: ChildId) {
         self.reading = Some(child);
-        while let Some(line) = self.children.get_mut(&child).and_then(|c| c.decoder.next_line()) {
+        while let Some(line) = self
+            .children
+            .get_mut(&child)
+            .and_then(|c| c.decoder.next_line())
+        {
             if let Some(input) = self.read_line(child, &line) {
                 self.feed(input);
             }
@@ -213,7 +221,9 @@ impl Engine {
     }
 
     fn close_channel(&mut self, child: ChildId) {
-        let Some(entry) = self.children.get_mut(&child) else { return };
+        let Some(entry) = self.children.get_mut(&child) else {
+            return;
+        };
         if entry.channel.take().is_none() {
             return;
         }
@@ -239,8 +249,13 @@ impl Engine {
     }
 
     fn flush(&mut self, child: ChildId) -> Flush {
-        let Some(entry) = self.children.get_mut(&child) else { return Flush::Drained };
-        let handles = Handles { connections: &self.connections, listeners: &self.listeners };
+        let Some(entry) = self.children.get_mut(&child) else {
+            return Flush::Drained;
+        };
+        let handles = Handles {
+            connections: &self.connections,
+            listeners: &self.listeners,
+        };
         let flush = entry.flush(&handles).unwrap_or_else(|error| {
             // What the child still said can be read: the reader closes the channel.
             tracing::debug!(?child, %error, "channel cannot be written");
@@ -254,7 +269,9 @@ impl Engine {
     }
 
     fn check_level(&mut self, child: ChildId) {
-        let Some(entry) = self.children.get_mut(&child) else { return };
+        let Some(entry) = self.children.get_mut(&child) else {
+            return;
+        };
         match entry.level() {
             Level::Same => {}
             Level::Full => self.feed(Input::OutboxFull { child }),
@@ -282,22 +299,33 @@ impl Engine {
 
     fn accept_some(&mut self, listener: ListenerId) -> Progress {
         for _ in 0..ACCEPTS_PER_TURN {
-            let Some(entry) = self.listeners.get(&listener) else { return Progress::Ended };
-            let Socket::Accepting(socket, gate) = &entry.socket else { return Progress::Ended };
+            let Some(entry) = self.listeners.get(&listener) else {
+                return Progress::Ended;
+            };
+            let Socket::Accepting(socket, gate) = &entry.socket else {
+                return Progress::Ended;
+            };
             if !gate.is_open() {
                 return Progress::More;
             }
             match sys::listener::accept(socket.get_ref().as_fd()) {
                 Ok((fd, peer)) => {
                     let conn = self.connections.insert(fd);
-                    self.feed(Input::Accepted { listener, conn, peer });
+                    self.feed(Input::Accepted {
+                        listener,
+                        conn,
+                        peer,
+                    });
                 }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                     return Progress::Blocked;
                 }
                 // Out of descriptors or memory: the core pauses the listener.
                 Err(error) => {
-                    self.feed(Input::AcceptFailed { listener, errno: errno(&error) });
+                    self.feed(Input::AcceptFailed {
+                        listener,
+                        errno: errno(&error),
+                    });
                     return Progress::More;
                 }
             }
@@ -307,7 +335,9 @@ impl Engine {
 
     /// Looks whether a child has ended; true when there is nothing to wait for any more.
     pub(super) fn reap(&mut self, child: ChildId) -> bool {
-        let Some(pid) = self.children.get(&child).map(|entry| entry.pid) else { return true };
+        let Some(pid) = self.children.get(&child).map(|entry| entry.pid) else {
+            return true;
+        };
         let status = match sys::process::try_reap(pid) {
             Ok(None) => return false,
             Ok(Some(status)) => ExitStatus {
@@ -383,7 +413,9 @@ impl Engine {
     }
 
     fn send(&mut self, child: ChildId, frame: Frame) {
-        let Some(entry) = self.children.get_mut(&child) else { return };
+        let Some(entry) = self.children.get_mut(&child) else {
+            return;
+        };
         if entry.channel.is_none() {
             return;
         }
@@ -395,8 +427,13 @@ impl Engine {
 
     /// Whoever sends to a full outbox is not read until it is drained.
     fn hold_sender(&mut self, receiver: ChildId) {
-        let is_full = self.children.get(&receiver).is_some_and(|entry| entry.is_full);
-        let Some(sender) = self.reading.filter(|_| is_full) else { return };
+        let is_full = self
+            .children
+            .get(&receiver)
+            .is_some_and(|entry| entry.is_full);
+        let Some(sender) = self.reading.filter(|_| is_full) else {
+            return;
+        };
         if let Some(entry) = self.children.get_mut(&sender) {
             entry.held_by.insert(receiver);
             entry.regulate();
@@ -404,7 +441,11 @@ impl Engine {
     }
 
     fn mark_dirty(&mut self, child: ChildId) {
-        if let Some(entry) = self.children.get_mut(&child).filter(|entry| !entry.is_dirty) {
+        if let Some(entry) = self
+            .children
+            .get_mut(&child)
+            .filter(|entry| !entry.is_dirty)
+        {
             entry.is_dirty = true;
             self.dirty.push(child);
         }
@@ -418,7 +459,8 @@ impl Engine {
             Err(error) => {
                 let program = self.launch.program().to_string_lossy();
                 let reason = format!("cannot start {program}: {error}");
-                self.core.handle_input(now, Input::SpawnFailed { child, reason });
+                self.core
+                    .handle_input(now, Input::SpawnFailed { child, reason });
             }
         }
     }
@@ -433,17 +475,34 @@ impl Engine {
             env: &line.env,
             channel: theirs.as_fd(),
         })?;
-        let channel =
-            Channel { fd: Rc::new(fd), read_gate: Gate::new(true), write_gate: Gate::new(false) };
+        let channel = Channel {
+            fd: Rc::new(fd),
+            read_gate: Gate::new(true),
+            write_gate: Gate::new(false),
+        };
         self.start_tasks(spec.child, pid, &channel);
         self.children.insert(spec.child, Child::new(pid, channel));
         Ok(pid)
     }
 
     fn start_tasks(&self, child: ChildId, pid: i32, channel: &Channel) {
-        let Channel { fd, read_gate, write_gate } = channel;
-        spawn_local(tasks::read(self.me.clone(), child, Rc::clone(fd), Rc::clone(read_gate)));
-        spawn_local(tasks::write(self.me.clone(), child, Rc::clone(fd), Rc::clone(write_gate)));
+        let Channel {
+            fd,
+            read_gate,
+            write_gate,
+        } = channel;
+        spawn_local(tasks::read(
+            self.me.clone(),
+            child,
+            Rc::clone(fd),
+            Rc::clone(read_gate),
+        ));
+        spawn_local(tasks::write(
+            self.me.clone(),
+            child,
+            Rc::clone(fd),
+            Rc::clone(write_gate),
+        ));
         spawn_local(tasks::reap(self.me.clone(), child, pid));
     }
 
@@ -454,7 +513,11 @@ impl Engine {
             Signal::Terminate => nix::sys::signal::Signal::SIGTERM,
             Signal::Kill => nix::sys::signal::Signal::SIGKILL,
         };
-        let pid = self.children.get(&child).map(|entry| entry.pid).filter(|&pid| pid > 0);
+        let pid = self
+            .children
+            .get(&child)
+            .map(|entry| entry.pid)
+            .filter(|&pid| pid > 0);
         if let Some(pid) = pid {
             self.descendants
                 .entry(child)
@@ -472,8 +535,12 @@ impl Engine {
 
     fn count_descendants(&mut self, child: ChildId) {
         let listed = self.descendants.get(&child).map_or(&[][..], Vec::as_slice);
-        let alive = listed.iter().filter(|identity| sys::process_tree::is_alive(identity)).count();
-        self.core.handle_input(Instant::now(), Input::Descendants { child, alive });
+        let alive = listed
+            .iter()
+            .filter(|identity| sys::process_tree::is_alive(identity))
+            .count();
+        self.core
+            .handle_input(Instant::now(), Input::Descendants { child, alive });
     }
 
     fn listen(&mut self, listener: ListenerId, spec: &ListenSpec) {
@@ -483,7 +550,10 @@ impl Engine {
                 let local = local.and_then(sys::listener::local_address);
                 Input::Listening { listener, local }
             }
-            Err(error) => Input::ListenFailed { listener, errno: errno(&error) },
+            Err(error) => Input::ListenFailed {
+                listener,
+                errno: errno(&error),
+            },
         };
         self.core.handle_input(Instant::now(), input);
     }
@@ -508,8 +578,10 @@ impl Engine {
     }
 
     fn set_accepting(&self, listener: ListenerId, accepting: bool) {
-        if let Some(Listener { socket: Socket::Accepting(_, gate), .. }) =
-            self.listeners.get(&listener)
+        if let Some(Listener {
+            socket: Socket::Accepting(_, gate),
+            ..
+        }) = self.listeners.get(&listener)
         {
             gate.set(accepting);
         }
@@ -518,16 +590,23 @@ impl Engine {
 
 fn bind(spec: &ListenSpec) -> io::Result<OwnedFd> {
     match &spec.target {
-        &ListenTarget::Tcp { address, port, ipv6_only } => {
-            sys::listener::tcp(address, port, ipv6_only, spec.backlog)
-        }
-        ListenTarget::Pipe { path, readable_all, writable_all } => {
-            sys::listener::pipe(path, *readable_all, *writable_all, spec.backlog)
-        }
+        &ListenTarget::Tcp {
+            address,
+            port,
+            ipv6_only,
+        } => sys::listener::tcp(address, port, ipv6_only, spec.backlog),
+        ListenTarget::Pipe {
+            path,
+            readable_all,
+            writable_all,
+        } => sys::listener::pipe(path, *readable_all, *writable_all, spec.backlog),
         &ListenTarget::Fd(fd) => sys::listener::inherited(fd, spec.backlog),
-        &ListenTarget::Udp { address, port, ipv6_only, reuse_addr } => {
-            sys::listener::udp(address, port, ipv6_only, reuse_addr)
-        }
+        &ListenTarget::Udp {
+            address,
+            port,
+            ipv6_only,
+            reuse_addr,
+        } => sys::listener::udp(address, port, ipv6_only, reuse_addr),
     }
 }
 

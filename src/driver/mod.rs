@@ -61,12 +61,14 @@ impl Driver {
     pub fn launch(settings: Settings, launch: Launch, sink: EventSink) -> io::Result<Self> {
         let (requests, inbox) = mpsc::unbounded_channel();
         let (end, ended) = sync_mpsc::channel();
-        std::thread::Builder::new().name("egg-cluster".to_owned()).spawn(move || {
-            run_contained(settings, launch, inbox, &sink);
-            // The sink goes first: it keeps Node's event loop alive.
-            drop(sink);
-            drop(end);
-        })?;
+        std::thread::Builder::new()
+            .name("egg-cluster".to_owned())
+            .spawn(move || {
+                run_contained(settings, launch, inbox, &sink);
+                // The sink goes first: it keeps Node's event loop alive.
+                drop(sink);
+                drop(end);
+            })?;
         Ok(Self { requests, ended })
     }
 
@@ -75,7 +77,9 @@ impl Driver {
     /// # Errors
     /// Where the core thread has ended.
     pub fn command(&self, command: Command) -> Result<(), RequestError> {
-        self.requests.send(Request::Command(command)).map_err(|_| RequestError::Ended)
+        self.requests
+            .send(Request::Command(command))
+            .map_err(|_| RequestError::Ended)
     }
 
     /// The cluster as it is now; an empty one when everything has ended.
@@ -122,7 +126,9 @@ fn run_contained(
 
 fn panic_text(panic: &(dyn Any + Send)) -> String {
     let text = panic.downcast_ref::<String>().map(String::as_str);
-    text.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("unknown panic").to_owned()
+    text.or_else(|| panic.downcast_ref::<&str>().copied())
+        .unwrap_or("unknown panic")
+        .to_owned()
 }
 
 fn run(
@@ -131,7 +137,10 @@ fn run(
     mut inbox: mpsc::UnboundedReceiver<Request>,
     sink: &EventSink,
 ) -> io::Result<()> {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_io().enable_time().build()?;
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_io()
+        .enable_time()
+        .build()?;
     let local = tokio::task::LocalSet::new();
     local.block_on(&runtime, async {
         let engine = Engine::new(settings, launch, Arc::clone(sink));

@@ -28,7 +28,11 @@ pub(super) struct Gate {
 
 impl Gate {
     pub(super) fn new(open: bool) -> Rc<Self> {
-        Rc::new(Self { open: Cell::new(open), gone: Cell::new(false), changed: Notify::new() })
+        Rc::new(Self {
+            open: Cell::new(open),
+            gone: Cell::new(false),
+            changed: Notify::new(),
+        })
     }
 
     pub(super) fn set(&self, open: bool) {
@@ -86,7 +90,9 @@ pub(super) async fn read(
             ready = channel.readable() => ready,
             () = gate.gone() => return,
         };
-        let (Ok(mut ready), Some(engine)) = (ready, engine.upgrade()) else { return };
+        let (Ok(mut ready), Some(engine)) = (ready, engine.upgrade()) else {
+            return;
+        };
         if !gate.is_open() {
             continue;
         }
@@ -110,7 +116,9 @@ pub(super) async fn write(
             ready = channel.ready(Interest::WRITABLE) => ready,
             () = gate.gone() => return,
         };
-        let (Ok(mut ready), Some(strong)) = (ready, engine.upgrade()) else { return };
+        let (Ok(mut ready), Some(strong)) = (ready, engine.upgrade()) else {
+            return;
+        };
         let starved = strong.borrow_mut().write_channel(child, &mut ready);
         drop(strong);
         if starved {
@@ -131,7 +139,9 @@ pub(super) async fn accept(
             ready = socket.readable() => ready,
             () = gate.gone() => return,
         };
-        let (Ok(mut ready), Some(engine)) = (ready, engine.upgrade()) else { return };
+        let (Ok(mut ready), Some(engine)) = (ready, engine.upgrade()) else {
+            return;
+        };
         match engine.borrow_mut().accept_batch(listener) {
             Progress::More => ready.retain_ready(),
             Progress::Blocked => ready.clear_ready(),

@@ -1,1 +1,28 @@
-//! System calls.
+//! System calls: the one place of the crate where `unsafe` stands.
+//!
+//! A leaf: it knows nothing of workers, messages or scheduling, and nothing above it knows
+//! of raw descriptors. Whatever it opens is an [`OwnedFd`](std::os::fd::OwnedFd) with
+//! `FD_CLOEXEC`, so that no child inherits what it was not given. No function panics. None
+//! blocks but those whose name says `wait`, and `spawn` until the child's `exec`.
+//!
+//! | module | holds |
+//! |---|---|
+//! | [`channel`] | the socket pair between master and child; messages with a descriptor (`SCM_RIGHTS`) |
+//! | [`spawn`] | starting a child with its channel as descriptor 3 |
+//! | [`process`] | the end of a child: pidfd, reaping, signals and their names |
+//! | [`process_tree`] | the descendants of a child, safe against reused process ids |
+//! | [`reactor`] | descriptors whose readiness is awaited |
+//! | [`listener`] | TCP, unix, UDP and inherited sockets bound as Node's primary binds them; accepting |
+//! | [`port`] | finding a TCP port and keeping it while workers bind it |
+
+pub mod channel;
+pub mod listener;
+pub mod port;
+pub mod process;
+pub mod process_tree;
+pub mod reactor;
+pub mod spawn;
+
+mod descriptor;
+#[cfg(test)]
+mod testing;

@@ -9,8 +9,14 @@ fn the_apps_are_forked_when_the_agent_says_that_it_has_started() {
     assert_eq!(world.spawns.len(), 1);
     assert_eq!(world.spawns[0].child, AGENT);
     world.say(AGENT, &json!({"action": "agent-start", "to": "master"}));
-    let slots: Vec<_> = world.spawns[1..].iter().map(|spec| (spec.child, spec.slot)).collect();
-    assert_eq!(slots, [(ChildId::App(1), Some(0)), (ChildId::App(2), Some(1))]);
+    let slots: Vec<_> = world.spawns[1..]
+        .iter()
+        .map(|spec| (spec.child, spec.slot))
+        .collect();
+    assert_eq!(
+        slots,
+        [(ChildId::App(1), Some(0)), (ChildId::App(2), Some(1))]
+    );
     world.say(AGENT, &json!({"action": "agent-start", "to": "master"}));
     assert_eq!(world.spawns.len(), 3, "a second agent-start forks nothing");
 }
@@ -20,7 +26,10 @@ fn an_app_cannot_speak_as_the_agent() {
     let mut world = World::new(settings(1));
     world.start_agent();
     world.forget_sent();
-    world.say(ChildId::App(1), &json!({"action": "agent-start", "to": "master"}));
+    world.say(
+        ChildId::App(1),
+        &json!({"action": "agent-start", "to": "master"}),
+    );
     assert!(world.events_of("agent-started").is_empty());
     assert_eq!(world.last_event("message")["message"]["from"], "app");
 }
@@ -40,7 +49,10 @@ fn an_agent_that_dies_while_the_apps_boot_takes_them_along() {
     let mut world = World::new(settings(2));
     world.start_agent();
     world.die(AGENT, code(1));
-    assert!(world.events_of("closed").is_empty(), "the apps are still there");
+    assert!(
+        world.events_of("closed").is_empty(),
+        "the apps are still there"
+    );
     world.exit(ChildId::App(1), code(0));
     world.exit(ChildId::App(2), code(0));
     assert_eq!(world.last_event("closed")["code"], 1);

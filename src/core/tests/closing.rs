@@ -9,7 +9,10 @@ fn the_apps_end_first_then_the_agent() {
     assert_eq!(world.last_event("closing-apps")["timeoutMs"], 5000);
     assert_eq!(
         world.signals,
-        [(ChildId::App(1), Signal::Terminate), (ChildId::App(2), Signal::Terminate)]
+        [
+            (ChildId::App(1), Signal::Terminate),
+            (ChildId::App(2), Signal::Terminate)
+        ]
     );
     world.die(ChildId::App(1), code(0));
     assert!(world.events_of("closing-agent").is_empty());
@@ -64,7 +67,14 @@ fn descendants_that_leave_are_not_waited_for() {
     world.descendants = 0;
     world.pass(Duration::from_millis(50));
     assert_eq!(world.events_of("closing-agent").len(), 1);
-    assert_eq!(world.signals.iter().filter(|(_, signal)| *signal == Signal::Kill).count(), 0);
+    assert_eq!(
+        world
+            .signals
+            .iter()
+            .filter(|(_, signal)| *signal == Signal::Kill)
+            .count(),
+        0
+    );
 }
 
 #[test]
@@ -136,7 +146,10 @@ fn a_message_after_the_end_does_no_harm() {
     world.kill(ChildId::App(1));
     world.kill(AGENT);
     let message = user(&json!({"action": "late", "to": "app"}));
-    world.command(Command::Send { from: Origin::Master, message });
+    world.command(Command::Send {
+        from: Origin::Master,
+        message,
+    });
     world.command(Command::Reload);
     world.command(Command::Start);
     assert_eq!(world.spawns.len(), 2);

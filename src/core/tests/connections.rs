@@ -17,7 +17,10 @@ fn the_duplicate_is_kept_until_the_worker_says_accepted() {
     let mut world = World::running(settings(1));
     let listener = world.listener();
     let conn = world.connect(listener);
-    world.feed(Input::HandleAcked { child: ChildId::App(1), conn });
+    world.feed(Input::HandleAcked {
+        child: ChildId::App(1),
+        conn,
+    });
     assert!(world.conns.contains(&conn));
     assert_eq!(world.answer(1, true), conn);
     assert!(world.conns.is_empty());
@@ -87,7 +90,10 @@ fn connections_do_not_wait_for_ever() {
     assert!(world.conns.is_empty());
     assert!(world.listens.contains_key(&listener));
     world.pass(Duration::from_secs(30));
-    assert!(!world.listens.contains_key(&listener), "no successor has come");
+    assert!(
+        !world.listens.contains_key(&listener),
+        "no successor has come"
+    );
 }
 
 #[test]
@@ -130,7 +136,10 @@ fn a_descriptor_lost_on_its_way_is_sent_again() {
     let listener = world.listener();
     let conn = world.connect(listener);
     world.sent.clear();
-    world.feed(Input::HandleRefused { child: ChildId::App(1), conn });
+    world.feed(Input::HandleRefused {
+        child: ChildId::App(1),
+        conn,
+    });
     assert!(world.conns.contains(&conn));
     world.pass(Duration::from_millis(50));
     assert_eq!(world.answer(1, true), conn);
@@ -152,7 +161,10 @@ fn a_worker_that_says_goodbye_gets_no_new_connection() {
 fn an_answer_for_nothing_is_ignored() {
     let mut world = World::running(settings(1));
     world.say_cluster(1, json!({"ack": 4711, "accepted": true}));
-    world.feed(Input::HandleAcked { child: ChildId::App(1), conn: ConnId(99) });
+    world.feed(Input::HandleAcked {
+        child: ChildId::App(1),
+        conn: ConnId(99),
+    });
     let listener = world.listener();
     world.connect(listener);
     world.answer(1, true);
@@ -164,11 +176,17 @@ fn out_of_descriptors_accepting_rests_and_goes_on() {
     let mut world = World::running(settings(1));
     let listener = world.listener();
     let emfile = 24;
-    world.feed(Input::AcceptFailed { listener, errno: emfile });
+    world.feed(Input::AcceptFailed {
+        listener,
+        errno: emfile,
+    });
     assert!(world.accepting.is_empty());
     world.pass(Duration::from_millis(100));
     assert!(world.accepting.contains(&listener));
-    world.feed(Input::AcceptFailed { listener, errno: emfile });
+    world.feed(Input::AcceptFailed {
+        listener,
+        errno: emfile,
+    });
     assert_eq!(world.events_of("accept-failed").len(), 2);
     world.connect_after_pause(listener);
 }
@@ -190,7 +208,9 @@ fn thousands_of_deaths_lose_no_connection() {
     let mut made = 0;
     let mut served = BTreeSet::new();
     for step in 0..20_000 {
-        random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+        random = random
+            .wrapping_mul(6_364_136_223_846_793_005)
+            .wrapping_add(1);
         let workers = world.core.snapshot().workers;
         let worker = &workers[(random >> 33) as usize % workers.len()];
         match step % 4 {
@@ -217,7 +237,12 @@ fn thousands_of_deaths_lose_no_connection() {
         }
     }
     while !world.conns.is_empty() {
-        let busy = world.core.snapshot().workers.into_iter().find(|w| world.unanswered(w.id) > 0);
+        let busy = world
+            .core
+            .snapshot()
+            .workers
+            .into_iter()
+            .find(|w| world.unanswered(w.id) > 0);
         match busy {
             Some(worker) => assert!(served.insert(world.answer(worker.id, true))),
             None => world.pass(Duration::from_millis(50)),

@@ -26,7 +26,12 @@ fn workers_share_one_listener_and_its_data() {
     assert!(handle.is_none(), "round robin passes no socket");
     assert_eq!(first["errno"], Value::Null);
     assert_eq!(first["sockname"]["port"], 8443);
-    let (second, _) = query(&mut world, 2, json!({"port": 8443, "data": {"ticketKeys": "bb"}})).remove(0);
+    let (second, _) = query(
+        &mut world,
+        2,
+        json!({"port": 8443, "data": {"ticketKeys": "bb"}}),
+    )
+    .remove(0);
     assert_eq!(second["data"]["ticketKeys"], "aa");
     assert_eq!(second["key"], first["key"]);
     assert_eq!(world.listens.len(), 1);
@@ -109,7 +114,10 @@ fn every_kind_of_address_is_bound_as_asked() {
         ),
         (
             json!({"port": null, "addressType": null, "fd": 40}),
-            ListenSpec { target: ListenTarget::Fd(40), backlog: Some(511) },
+            ListenSpec {
+                target: ListenTarget::Fd(40),
+                backlog: Some(511),
+            },
         ),
         (
             json!({"port": 53, "addressType": "udp6", "address": "::1", "fd": -1, "flags": 5}),
@@ -198,9 +206,22 @@ fn a_leaving_worker_gets_no_listener() {
 #[test]
 fn questions_about_sockets_are_answered() {
     let mut world = started(1);
-    world.say(ChildId::App(1), &json!({"cmd": "NODE_SOCKET_NOTIFY_CLOSE", "key": "k"}));
+    world.say(
+        ChildId::App(1),
+        &json!({"cmd": "NODE_SOCKET_NOTIFY_CLOSE", "key": "k"}),
+    );
     world.say(AGENT, &json!({"cmd": "NODE_SOCKET_GET_COUNT", "key": "k"}));
-    let lines: Vec<_> = world.sent.iter().map(|(child, line, _)| (*child, line.clone())).collect();
-    assert!(lines.contains(&(ChildId::App(1), json!({"cmd": "NODE_SOCKET_ALL_CLOSED", "key": "k"}))));
-    assert!(lines.contains(&(AGENT, json!({"cmd": "NODE_SOCKET_COUNT", "key": "k", "count": 0}))));
+    let lines: Vec<_> = world
+        .sent
+        .iter()
+        .map(|(child, line, _)| (*child, line.clone()))
+        .collect();
+    assert!(lines.contains(&(
+        ChildId::App(1),
+        json!({"cmd": "NODE_SOCKET_ALL_CLOSED", "key": "k"})
+    )));
+    assert!(lines.contains(&(
+        AGENT,
+        json!({"cmd": "NODE_SOCKET_COUNT", "key": "k", "count": 0})
+    )));
 }

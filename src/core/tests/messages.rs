@@ -12,17 +12,26 @@ fn world() -> World {
 }
 
 fn send(world: &mut World, from: Origin, message: &Value) {
-    world.command(Command::Send { from, message: user(message) });
+    world.command(Command::Send {
+        from,
+        message: user(message),
+    });
 }
 
 #[test]
 fn the_default_receiver_depends_on_the_sender() {
     let mut world = world();
     world.say(AGENT, &json!({"action": "a"}));
-    assert_eq!(world.received(ONE), [json!({"action": "a", "from": "agent", "to": "app"})]);
+    assert_eq!(
+        world.received(ONE),
+        [json!({"action": "a", "from": "agent", "to": "app"})]
+    );
     assert_eq!(world.received(TWO).len(), 1);
     world.say(ONE, &json!({"action": "b"}));
-    assert_eq!(world.received(AGENT), [json!({"action": "b", "from": "app", "to": "agent"})]);
+    assert_eq!(
+        world.received(AGENT),
+        [json!({"action": "b", "from": "app", "to": "agent"})]
+    );
     send(&mut world, Origin::Parent, &json!({"action": "c"}));
     assert_eq!(
         world.last_event("message")["message"],
@@ -33,16 +42,25 @@ fn the_default_receiver_depends_on_the_sender() {
 #[test]
 fn to_names_the_receiver_and_other_fields_stay() {
     let mut world = world();
-    world.say(ONE, &json!({"action": "a", "to": "app", "x": [1, {"y": null}]}));
+    world.say(
+        ONE,
+        &json!({"action": "a", "to": "app", "x": [1, {"y": null}]}),
+    );
     let expected = json!({"action": "a", "to": "app", "x": [1, {"y": null}], "from": "app"});
-    assert_eq!(world.received(ONE), [expected.clone()], "also the sender itself");
-    assert_eq!(world.received(TWO), [expected]);
+    // Also the sender itself.
+    for child in [ONE, TWO] {
+        assert_eq!(world.received(child), std::slice::from_ref(&expected));
+    }
     world.say(ONE, &json!({"action": "a", "to": "parent", "data": 1}));
     assert_eq!(
         world.to_parent(),
         [&json!({"action": "a", "to": "parent", "data": 1, "from": "app"})]
     );
-    send(&mut world, Origin::Parent, &json!({"action": "p", "to": "agent"}));
+    send(
+        &mut world,
+        Origin::Parent,
+        &json!({"action": "p", "to": "agent"}),
+    );
     assert_eq!(world.received(AGENT)[0]["from"], "parent");
     world.say(ONE, &json!({"action": "a", "to": "nobody"}));
     assert!(world.sent.is_empty());
@@ -58,9 +76,17 @@ fn a_sender_cannot_lie_about_itself() {
 #[test]
 fn the_master_may_speak_for_another() {
     let mut world = world();
-    send(&mut world, Origin::Master, &json!({"action": "a", "to": "app"}));
+    send(
+        &mut world,
+        Origin::Master,
+        &json!({"action": "a", "to": "app"}),
+    );
     assert_eq!(world.received(ONE)[0]["from"], "master");
-    send(&mut world, Origin::Master, &json!({"action": "a", "from": "agent"}));
+    send(
+        &mut world,
+        Origin::Master,
+        &json!({"action": "a", "from": "agent"}),
+    );
     assert_eq!(world.received(ONE)[0]["from"], "agent");
     world.forget_sent();
     send(&mut world, Origin::Master, &json!({"action": "a"}));
@@ -115,8 +141,16 @@ fn nobody_writes_to_the_dead() {
     world.feed(Input::Disconnected { child: ONE });
     world.kill(AGENT);
     world.forget_sent();
-    send(&mut world, Origin::Parent, &json!({"action": "a", "to": "app"}));
-    send(&mut world, Origin::Parent, &json!({"action": "a", "to": "agent"}));
+    send(
+        &mut world,
+        Origin::Parent,
+        &json!({"action": "a", "to": "app"}),
+    );
+    send(
+        &mut world,
+        Origin::Parent,
+        &json!({"action": "a", "to": "agent"}),
+    );
     world.say(TWO, &json!({"action": "a"}));
     let receivers: Vec<_> = world.sent.iter().map(|(child, _, _)| *child).collect();
     assert_eq!(receivers, [TWO, ChildId::App(3)]);
@@ -129,10 +163,20 @@ fn a_message_is_shared_by_its_receivers() {
     let Line::Plain(message) = parse(&Bytes::from(message.to_string())).unwrap() else {
         panic!("not plain");
     };
-    core.handle_input(Instant::now(), Input::Message { child: AGENT, message });
+    core.handle_input(
+        Instant::now(),
+        Input::Message {
+            child: AGENT,
+            message,
+        },
+    );
     let mut heads = Vec::new();
     while let Some(output) = core.poll_output() {
-        if let Output::Send { frame: Frame::Message { head, .. }, .. } = output {
+        if let Output::Send {
+            frame: Frame::Message { head, .. },
+            ..
+        } = output
+        {
             heads.push(head.as_ptr());
         }
     }
@@ -144,9 +188,20 @@ fn a_message_is_shared_by_its_receivers() {
 fn text_that_only_javascript_understands_passes_unchanged() {
     let mut world = world();
     let line = r#"{"action":"a","data":"\ud83d","n":12345678901234567890.10}"#;
-    let Line::Plain(message) = parse(&Bytes::from(line)).unwrap() else { panic!("not plain") };
-    world.core.handle_input(world.now, Input::Message { child: AGENT, message });
-    let Some(Output::Send { frame: Frame::Message { head, tail }, .. }) = world.core.poll_output()
+    let Line::Plain(message) = parse(&Bytes::from(line)).unwrap() else {
+        panic!("not plain")
+    };
+    world.core.handle_input(
+        world.now,
+        Input::Message {
+            child: AGENT,
+            message,
+        },
+    );
+    let Some(Output::Send {
+        frame: Frame::Message { head, tail },
+        ..
+    }) = world.core.poll_output()
     else {
         panic!("nothing sent");
     };
@@ -162,5 +217,9 @@ fn reload_worker_reloads_whoever_asks() {
     let mut world = world();
     world.say(AGENT, &json!({"action": "reload-worker", "to": "master"}));
     assert_eq!(world.events_of("reload-started").len(), 1);
-    assert_eq!(world.events_of("message").len(), 1, "JavaScript hears of it too");
+    assert_eq!(
+        world.events_of("message").len(),
+        1,
+        "JavaScript hears of it too"
+    );
 }

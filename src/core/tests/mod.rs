@@ -167,8 +167,13 @@ impl World {
             })
             .expect("no newconn to answer");
         let (_, line, handle) = self.sent.remove(position);
-        let Some(HandleRef::Conn(conn)) = handle else { panic!("no connection in a newconn") };
-        self.feed(Input::HandleAcked { child: ChildId::App(id), conn });
+        let Some(HandleRef::Conn(conn)) = handle else {
+            panic!("no connection in a newconn")
+        };
+        self.feed(Input::HandleAcked {
+            child: ChildId::App(id),
+            conn,
+        });
         self.say_cluster(id, json!({"ack": line["seq"], "accepted": accepted}));
         conn
     }
@@ -186,11 +191,18 @@ impl World {
     }
 
     pub fn connect_from(&mut self, listener: ListenerId, peer: IpAddr) -> ConnId {
-        assert!(self.accepting.contains(&listener), "{listener:?} does not accept");
+        assert!(
+            self.accepting.contains(&listener),
+            "{listener:?} does not accept"
+        );
         self.next_conn += 1;
         let conn = ConnId(self.next_conn);
         self.conns.insert(conn);
-        self.feed(Input::Accepted { listener, conn, peer: Some(peer) });
+        self.feed(Input::Accepted {
+            listener,
+            conn,
+            peer: Some(peer),
+        });
         conn
     }
 
@@ -206,7 +218,13 @@ impl World {
     }
 
     pub fn kill(&mut self, child: ChildId) {
-        self.die(child, ExitStatus { code: None, signal: Some("SIGKILL".into()) });
+        self.die(
+            child,
+            ExitStatus {
+                code: None,
+                signal: Some("SIGKILL".into()),
+            },
+        );
     }
 
     /// Moves the clock on, with every timer at its time.
@@ -269,7 +287,10 @@ impl World {
         let local = match &self.listens[&listener].target {
             ListenTarget::Tcp { address, port, .. } => {
                 let host = address.unwrap_or(Ipv4Addr::UNSPECIFIED.into());
-                Some(SocketAddr::new(host, if *port == 0 { 40_000 } else { *port }))
+                Some(SocketAddr::new(
+                    host,
+                    if *port == 0 { 40_000 } else { *port },
+                ))
             }
             _ => None,
         };
@@ -280,33 +301,50 @@ impl World {
         let child = spec.child;
         self.spawns.push(spec);
         if self.spawn_fails {
-            self.feed(Input::SpawnFailed { child, reason: "no more processes".into() });
+            self.feed(Input::SpawnFailed {
+                child,
+                reason: "no more processes".into(),
+            });
             return;
         }
         self.next_pid += 1;
         self.pids.insert(child, self.next_pid);
         self.alive.insert(child);
-        self.feed(Input::Spawned { child, pid: self.next_pid });
+        self.feed(Input::Spawned {
+            child,
+            pid: self.next_pid,
+        });
     }
 
     fn send(&mut self, child: ChildId, frame: Frame) {
         let (text, handle) = match frame {
             Frame::Message { head, tail } => ([head, tail].concat(), None),
             Frame::Handle { text, handle } => (text.to_vec(), Some(handle)),
-            Frame::Newconn { prefix, seq, handle } => {
-                ([&prefix[..], seq.to_string().as_bytes(), b"}}"].concat(), Some(handle))
-            }
+            Frame::Newconn {
+                prefix,
+                seq,
+                handle,
+            } => (
+                [&prefix[..], seq.to_string().as_bytes(), b"}}"].concat(),
+                Some(handle),
+            ),
         };
         let line: Value = serde_json::from_slice(&text).expect("a line is JSON");
-        let line = if line["cmd"] == "NODE_HANDLE" { line["msg"].clone() } else { line };
+        let line = if line["cmd"] == "NODE_HANDLE" {
+            line["msg"].clone()
+        } else {
+            line
+        };
         self.sent.push((child, line, handle));
     }
 
     /// What a child was sent since the last look, user messages only.
     pub fn received(&mut self, child: ChildId) -> Vec<Value> {
-        let (mine, others) = std::mem::take(&mut self.sent).into_iter().partition::<Vec<_>, _>(
-            |(receiver, line, _)| *receiver == child && line.get("action").is_some(),
-        );
+        let (mine, others) = std::mem::take(&mut self.sent)
+            .into_iter()
+            .partition::<Vec<_>, _>(|(receiver, line, _)| {
+                *receiver == child && line.get("action").is_some()
+            });
         self.sent = others;
         mine.into_iter().map(|(_, line, _)| line).collect()
     }
@@ -319,11 +357,15 @@ impl World {
 
     /// The answers of the cluster protocol that a worker was sent since the last look.
     pub fn replies(&mut self, id: u32) -> Vec<(Value, Option<HandleRef>)> {
-        let (mine, others) = std::mem::take(&mut self.sent).into_iter().partition::<Vec<_>, _>(
-            |(receiver, line, _)| *receiver == ChildId::App(id) && line.get("ack").is_some(),
-        );
+        let (mine, others) = std::mem::take(&mut self.sent)
+            .into_iter()
+            .partition::<Vec<_>, _>(|(receiver, line, _)| {
+                *receiver == ChildId::App(id) && line.get("ack").is_some()
+            });
         self.sent = others;
-        mine.into_iter().map(|(_, line, handle)| (line, handle)).collect()
+        mine.into_iter()
+            .map(|(_, line, handle)| (line, handle))
+            .collect()
     }
 
     pub fn forget_sent(&mut self) {
@@ -332,7 +374,10 @@ impl World {
     }
 
     pub fn events_of(&self, kind: &str) -> Vec<&Value> {
-        self.events.iter().filter(|event| event["type"] == kind).collect()
+        self.events
+            .iter()
+            .filter(|event| event["type"] == kind)
+            .collect()
     }
 
     pub fn last_event(&self, kind: &str) -> &Value {
@@ -340,7 +385,10 @@ impl World {
     }
 
     pub fn to_parent(&self) -> Vec<&Value> {
-        self.events_of("to-parent").into_iter().map(|event| &event["message"]).collect()
+        self.events_of("to-parent")
+            .into_iter()
+            .map(|event| &event["message"])
+            .collect()
     }
 
     /// The listener of the application's port.
@@ -362,5 +410,8 @@ pub(super) fn user(message: &Value) -> UserMessage {
 }
 
 pub(super) fn code(code: i32) -> ExitStatus {
-    ExitStatus { code: Some(code), signal: None }
+    ExitStatus {
+        code: Some(code),
+        signal: None,
+    }
 }

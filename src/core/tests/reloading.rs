@@ -8,16 +8,31 @@ fn in_production_one_slot_after_the_other_is_replaced() {
     world.command(Command::Reload);
     for (old, new) in [(1, 4), (2, 5), (3, 6)] {
         assert_eq!(world.spawns.last().unwrap().child, ChildId::App(new));
-        assert_eq!(world.alive.len(), 5, "agent, three workers, one above the number");
+        assert_eq!(
+            world.alive.len(),
+            5,
+            "agent, three workers, one above the number"
+        );
         world.bring_up(new);
         assert!(world.ready() >= 3);
-        world.feed(Input::Disconnected { child: ChildId::App(old) });
-        assert_eq!(world.signals.last(), Some(&(ChildId::App(old), Signal::Terminate)));
+        world.feed(Input::Disconnected {
+            child: ChildId::App(old),
+        });
+        assert_eq!(
+            world.signals.last(),
+            Some(&(ChildId::App(old), Signal::Terminate))
+        );
         world.exit(ChildId::App(old), code(0));
         assert_eq!(world.last_event("app-exited")["reloaded"], true);
     }
     assert_eq!(world.events_of("reload-done").len(), 1);
-    let slots: Vec<_> = world.core.snapshot().workers.iter().map(|w| (w.id, w.slot)).collect();
+    let slots: Vec<_> = world
+        .core
+        .snapshot()
+        .workers
+        .iter()
+        .map(|w| (w.id, w.slot))
+        .collect();
     assert_eq!(slots, [(4, Some(0)), (5, Some(1)), (6, Some(2))]);
     assert_eq!(world.ready(), 3);
 }
@@ -29,16 +44,21 @@ fn an_old_worker_finishes_what_it_has_and_gets_nothing_new() {
     let taken = world.connect(listener);
     world.command(Command::Reload);
     world.bring_up(2);
-    let asked = world.sent.iter().any(|(child, line, _)| {
-        *child == ChildId::App(1) && line["act"] == "disconnect"
-    });
+    let asked = world
+        .sent
+        .iter()
+        .any(|(child, line, _)| *child == ChildId::App(1) && line["act"] == "disconnect");
     assert!(asked);
     assert!(world.signals.is_empty());
     let next = world.connect(listener);
     assert_eq!(world.answer(2, true), next);
     assert_eq!(world.answer(1, true), taken);
     world.pass(Duration::from_secs(5));
-    assert_eq!(world.signals, [(ChildId::App(1), Signal::Terminate)], "its time is over");
+    assert_eq!(
+        world.signals,
+        [(ChildId::App(1), Signal::Terminate)],
+        "its time is over"
+    );
     world.pass(Duration::from_secs(5));
     assert_eq!(world.signals[1], (ChildId::App(1), Signal::Kill));
     world.kill(ChildId::App(1));
@@ -72,8 +92,14 @@ fn a_new_worker_that_fails_stops_the_reload_and_the_old_ones_serve_on() {
     let mut world = World::running(settings(2));
     world.command(Command::Reload);
     world.die(ChildId::App(3), code(1));
-    let reason = world.last_event("reload-failed")["reason"].as_str().unwrap().to_owned();
-    assert!(reason.contains("app_worker#3") && reason.contains("code 1"), "{reason}");
+    let reason = world.last_event("reload-failed")["reason"]
+        .as_str()
+        .unwrap()
+        .to_owned();
+    assert!(
+        reason.contains("app_worker#3") && reason.contains("code 1"),
+        "{reason}"
+    );
     assert_eq!(world.ready(), 2);
     assert!(world.signals.is_empty());
     assert_eq!(world.spawns.len(), 4, "nothing more is forked");

@@ -17,18 +17,24 @@ fn client(n: u8) -> IpAddr {
 impl World {
     /// The worker that a sticky connection was sent to last.
     fn sticky_worker(&self, conn: ConnId) -> Option<u32> {
-        self.sent.iter().rev().find_map(|(child, line, handle)| match (child, handle) {
-            (ChildId::App(id), Some(HandleRef::Conn(sent)))
-                if *sent == conn && line == "sticky-session:connection" =>
-            {
-                Some(*id)
-            }
-            _ => None,
-        })
+        self.sent
+            .iter()
+            .rev()
+            .find_map(|(child, line, handle)| match (child, handle) {
+                (ChildId::App(id), Some(HandleRef::Conn(sent)))
+                    if *sent == conn && line == "sticky-session:connection" =>
+                {
+                    Some(*id)
+                }
+                _ => None,
+            })
     }
 
     fn ack_sticky(&mut self, id: u32, conn: ConnId) {
-        self.feed(Input::HandleAcked { child: ChildId::App(id), conn });
+        self.feed(Input::HandleAcked {
+            child: ChildId::App(id),
+            conn,
+        });
     }
 }
 
@@ -44,9 +50,16 @@ fn the_listen_of_a_worker_binds_nothing_and_the_public_port_opens_at_ready() {
     assert!(world.listens.is_empty());
     world.bring_up(2);
     let spec = &world.listens[&world.listener()];
-    let target = ListenTarget::Tcp { address: None, port: 7001, ipv6_only: false };
+    let target = ListenTarget::Tcp {
+        address: None,
+        port: 7001,
+        ipv6_only: false,
+    };
     assert_eq!(spec.target, target);
-    assert_eq!(world.last_event("ready")["address"], "http://127.0.0.1:7001");
+    assert_eq!(
+        world.last_event("ready")["address"],
+        "http://127.0.0.1:7001"
+    );
 }
 
 #[test]
@@ -131,7 +144,9 @@ fn without_a_ready_worker_connections_wait_and_then_end() {
 fn a_slow_worker_gets_a_window_and_the_rest_waits() {
     let mut world = world(1);
     let listener = world.listener();
-    let conns: Vec<_> = (0..20).map(|_| world.connect_from(listener, client(1))).collect();
+    let conns: Vec<_> = (0..20)
+        .map(|_| world.connect_from(listener, client(1)))
+        .collect();
     assert_eq!(world.sticky_worker(conns[15]), Some(1));
     assert_eq!(world.sticky_worker(conns[16]), None);
     world.ack_sticky(1, conns[0]);
@@ -161,13 +176,20 @@ fn a_lost_descriptor_is_sent_again_and_a_gone_client_is_closed() {
     let listener = world.listener();
     let conn = world.connect_from(listener, client(1));
     world.sent.clear();
-    world.feed(Input::HandleRefused { child: ChildId::App(1), conn });
+    world.feed(Input::HandleRefused {
+        child: ChildId::App(1),
+        conn,
+    });
     assert_eq!(world.sticky_worker(conn), None);
     world.pass(Duration::from_millis(50));
     assert_eq!(world.sticky_worker(conn), Some(1));
     world.ack_sticky(1, conn);
     world.conns.insert(ConnId(77));
-    world.feed(Input::Accepted { listener, conn: ConnId(77), peer: None });
+    world.feed(Input::Accepted {
+        listener,
+        conn: ConnId(77),
+        peer: None,
+    });
     assert!(world.conns.is_empty());
 }
 
@@ -188,7 +210,11 @@ fn a_reload_moves_nobody_but_to_the_successor() {
         world.bring_up(new);
         let during: Vec<_> = (0..10).map(|n| slot_of(&mut world, n)).collect();
         assert_eq!(during, before);
-        assert!(!world.signals.contains(&(ChildId::App(old), Signal::Terminate)));
+        assert!(
+            !world
+                .signals
+                .contains(&(ChildId::App(old), Signal::Terminate))
+        );
     }
     world.pass(Duration::from_secs(5));
     assert_eq!(world.signals.len(), 2, "they had their time to answer");

@@ -43,17 +43,24 @@ fn the_port_that_a_worker_reports_wins_over_the_options() {
     let mut world = World::new(given);
     world.start_agent();
     let realport = json!({"port": 8443, "protocol": "https"});
-    world.say(ChildId::App(1), &json!({"action": "realport", "to": "master", "data": realport}));
+    world.say(
+        ChildId::App(1),
+        &json!({"action": "realport", "to": "master", "data": realport}),
+    );
     world.listen_on(1, None, 8443);
-    assert_eq!(world.last_event("ready")["address"], "https://example.test:8443");
+    assert_eq!(
+        world.last_event("ready")["address"],
+        "https://example.test:8443"
+    );
     assert_eq!(world.last_event("ready")["port"], 8443);
 }
 
 #[test]
 fn addresses_are_urls_for_every_kind_of_host() {
-    for (host, expected) in
-        [("127.0.0.2", "http://127.0.0.2:7001"), ("::1", "http://[::1]:7001")]
-    {
+    for (host, expected) in [
+        ("127.0.0.2", "http://127.0.0.2:7001"),
+        ("::1", "http://[::1]:7001"),
+    ] {
         let mut world = World::new(settings(1));
         world.start_agent();
         world.listen_on(1, Some(host), 7001);
@@ -80,7 +87,10 @@ fn a_worker_that_binds_by_itself_counts_once() {
     let data = json!({"address": "::", "family": "IPv6", "port": 7001});
     let message = json!({"action": "reuse-port-listening", "to": "master", "data": data});
     world.say(ChildId::App(1), &message);
-    assert_eq!(world.last_event("ready")["address"], "http://127.0.0.1:7001");
+    assert_eq!(
+        world.last_event("ready")["address"],
+        "http://127.0.0.1:7001"
+    );
     assert_eq!(world.last_event("app-listening")["reusePort"], true);
     world.bring_up(1);
     assert_eq!(world.events_of("app-started").len(), 1);
@@ -109,7 +119,10 @@ fn children_that_stay_after_a_failed_start_are_killed() {
     world.pass(Duration::from_millis(4_999));
     assert!(world.signals.is_empty());
     world.pass(Duration::from_millis(1));
-    assert_eq!(world.signals, [(AGENT, Signal::Kill), (ChildId::App(1), Signal::Kill)]);
+    assert_eq!(
+        world.signals,
+        [(AGENT, Signal::Kill), (ChildId::App(1), Signal::Kill)]
+    );
     world.exit(AGENT, code(0));
     world.exit(ChildId::App(1), code(0));
     assert_eq!(world.last_event("closed")["code"], 1);
@@ -119,10 +132,15 @@ fn children_that_stay_after_a_failed_start_are_killed() {
 fn in_production_the_slot_gets_a_new_worker_when_the_channel_closes() {
     let mut world = World::running(settings(2));
     world.forget_sent();
-    world.feed(Input::Disconnected { child: ChildId::App(1) });
+    world.feed(Input::Disconnected {
+        child: ChildId::App(1),
+    });
     assert_eq!(world.last_event("app-disconnected")["refork"], "refork");
     let spec = world.spawns.last().unwrap();
-    assert_eq!((spec.child, spec.slot, spec.slots), (ChildId::App(3), Some(0), 2));
+    assert_eq!(
+        (spec.child, spec.slot, spec.slots),
+        (ChildId::App(3), Some(0), 2)
+    );
     let forked = world.last_event("app-forked");
     assert_eq!(forked["reason"], "refork");
     assert_eq!(forked["workers"], json!([1, 2, 3]));
@@ -213,7 +231,11 @@ fn inspector_ports_count_on_from_the_masters_and_wrap() {
     given.is_debug = true;
     let mut world = World::new(given);
     world.start_agent();
-    let ports: Vec<_> = world.spawns.iter().filter_map(|spec| spec.inspect_port).collect();
+    let ports: Vec<_> = world
+        .spawns
+        .iter()
+        .filter_map(|spec| spec.inspect_port)
+        .collect();
     assert_eq!(ports, [5800, 65_535, 1024, 1025]);
     let told: Vec<_> = world.to_parent().into_iter().cloned().collect();
     assert_eq!(
@@ -252,7 +274,10 @@ fn a_child_that_does_not_read_is_ended() {
 fn garbage_is_reported_a_few_times_and_harms_nobody() {
     let mut world = World::running(settings(1));
     for _ in 0..100 {
-        world.feed(Input::BadLine { child: ChildId::App(1), reason: "not JSON".into() });
+        world.feed(Input::BadLine {
+            child: ChildId::App(1),
+            reason: "not JSON".into(),
+        });
     }
     assert_eq!(world.events_of("bad-message").len(), 5);
     assert_eq!(world.ready(), 1);

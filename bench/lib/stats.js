@@ -1,0 +1,31 @@
+'use strict';
+
+/**
+ * @param {number[]} values - at least one
+ * @return {number} their median
+ */
+function median(values) {
+  const sorted = [ ...values ].sort((a, b) => a - b);
+  const middle = sorted.length >> 1;
+  return sorted.length % 2 ? sorted[middle] : (sorted[middle - 1] + sorted[middle]) / 2;
+}
+
+/**
+ * @param {number[]} values - one per round
+ * @return {{median: number, min: number, max: number, values: number[]}} the summary
+ */
+function summarise(values) {
+  return { median: median(values), min: Math.min(...values), max: Math.max(...values), values };
+}
+
+/**
+ * Compares two series round by round, so that what slowed the machine down for one round weighs on both sides.
+ * @param {number[]} values - one per round
+ * @param {number[]} base - of the same rounds
+ * @return {{median: number, min: number, max: number, values: number[]}} the ratios values / base
+ */
+function ratios(values, base) {
+  return summarise(values.map((value, round) => value / base[round]));
+}
+
+module.exports = { median, summarise, ratios };

@@ -1,0 +1,17 @@
+'use strict';
+
+const { METRICS, measureConnections } = require('../lib/connections');
+
+/** Connections that go to the worker which the client's address stands for. 32 addresses, so that all workers get some. */
+module.exports = {
+  name: 'sticky',
+  title: 'Sticky: one HTTP request per connection, worker chosen by the client address',
+  peers: [ 'egg-cluster', 'egg-cluster-rs' ],
+  metrics: METRICS,
+  goals: [
+    { metric: 'masterCpu', atMost: 0.4 },
+    { metric: 'throughput', atLeast: 0.95 },
+  ],
+  supports: peer => peer.sticky,
+  run: job => measureConnections({ ...job, sticky: true, sources: 32 }),
+};
