@@ -221,6 +221,18 @@ export class Master extends EventEmitter {
   /** What the event `reload-worker` does: {@link reload}. */
   onReload(): void;
 
+  /** For subclasses: the agent has started. */
+  onAgentStart(): void;
+
+  /** For subclasses: the agent has ended. */
+  onAgentExit(data: { code: number | null; signal: string | null }): void;
+
+  /** For subclasses: an app worker listens. */
+  onAppStart(data: { workerId: number; address: object }): void;
+
+  /** For subclasses: an app worker has ended. */
+  onAppExit(data: { workerId: number; code: number | null; signal: string | null }): void;
+
   /** What SIGINT, SIGQUIT and SIGTERM do: log and {@link close}. */
   onSignal(signal: NodeJS.Signals): void;
 

@@ -122,6 +122,18 @@ class Master extends EventEmitter {
     this.reload();
   }
 
+  /** For subclasses: the agent has started. The native master has acted already, here as below. */
+  onAgentStart() {}
+
+  /** For subclasses: the agent has ended, with `{ code, signal }`. */
+  onAgentExit() {}
+
+  /** For subclasses: an app worker listens, with `{ workerId, address }`. */
+  onAppStart() {}
+
+  /** For subclasses: an app worker has ended, with `{ workerId, code, signal }`. */
+  onAppExit() {}
+
   /**
    * @param {string} signal - SIGINT, SIGQUIT or SIGTERM
    */
@@ -214,6 +226,10 @@ class Master extends EventEmitter {
     this.on('reload-worker', () => {
       if (this.#announced !== 'reload-worker') this.onReload();
     });
+    this.on('agent-start', data => this.onAgentStart(data));
+    this.on('agent-exit', data => this.onAgentExit(data));
+    this.on('app-start', data => this.onAppStart(data));
+    this.on('app-exit', data => this.onAppExit(data));
   }
 
   #reservePorts({ PortReservation }) {

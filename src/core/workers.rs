@@ -468,7 +468,9 @@ impl Core {
             self.fail(now);
             return;
         }
-        self.tell_parent("app-worker-died", None);
+        if worker.ending.is_none() {
+            self.tell_parent("app-worker-died", None);
+        }
         self.on_reload_worker_gone(now, id, &reason);
         if by_debugger {
             self.close(now);
