@@ -77,9 +77,13 @@ function isInspected() {
   return process.execArgv.some(arg => INSPECTOR_ARG.test(arg)) || INSPECTOR_ARG.test(process.env.NODE_OPTIONS || '');
 }
 
+/** Node's module is asked only where the program uses it: loading it costs 2 MB. */
 function sharesListeners() {
-  const cluster = require('cluster');
-  return cluster.schedulingPolicy === cluster.SCHED_NONE;
+  if (process.moduleLoadList.includes('NativeModule cluster')) {
+    const cluster = require('cluster');
+    return cluster.schedulingPolicy === cluster.SCHED_NONE;
+  }
+  return process.env.NODE_CLUSTER_SCHED_POLICY === 'none';
 }
 
 module.exports = { nativeConfig };

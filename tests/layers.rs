@@ -1,6 +1,9 @@
 //! The layers of the crate, read off its sources: arrows point downward only, `unsafe`
 //! stands in `sys` alone, `#[napi]` in `binding` alone, and the core has no clock and no I/O.
-#![allow(clippy::unwrap_used, reason = "sources that cannot be read fail the test")]
+#![allow(
+    clippy::unwrap_used,
+    reason = "sources that cannot be read fail the test"
+)]
 
 use std::fs;
 use std::path::{Path, PathBuf};

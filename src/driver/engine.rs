@@ -139,13 +139,21 @@ impl Engine {
             return Progress::Ended;
         };
         let fd = channel.fd.get_ref().as_fd();
+        let descriptors = entry.received.len();
         match sys::channel::receive(fd, &mut self.buffer, &mut entry.received) {
             Ok(received) if received.bytes > 0 => {
+                // A read stops early at a descriptor, or when nothing is left.
+                let drained = received.bytes < READ_SIZE && entry.received.len() == descriptors;
+                let progress = if drained {
+                    Progress::Blocked
+                } else {
+                    Progress::More
+                };
                 match entry.decoder.feed(&self.buffer[..received.bytes]) {
                     Ok(()) => self.read_lines(child),
                     Err(error) => self.end_talker(child, error.to_string()),
                 }
-                Progress::More
+                progress
             }
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => Progress::Blocked,
             // The end, or a broken channel.

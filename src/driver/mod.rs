@@ -3,6 +3,7 @@
 //! | module | what it does |
 //! |---|---|
 //! | [`config`] | what JavaScript gives at birth |
+//! | [`pace`] | rests a moment under load, so that one wake-up finds more work |
 //! | [`engine`] | holds the core, feeds it inputs and performs its outputs |
 //! | [`child`] | one child: its process, its channel, its descendants |
 //! | [`tables`] | the descriptors behind the core's ids |
@@ -15,6 +16,7 @@
 mod child;
 pub mod config;
 mod engine;
+mod pace;
 mod tables;
 mod tasks;
 
@@ -137,9 +139,13 @@ fn run(
     mut inbox: mpsc::UnboundedReceiver<Request>,
     sink: &EventSink,
 ) -> io::Result<()> {
+    let before = Arc::new(pace::Pace::new());
+    let after = Arc::clone(&before);
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_io()
         .enable_time()
+        .on_thread_park(move || before.before_wait())
+        .on_thread_unpark(move || after.after_wait())
         .build()?;
     let local = tokio::task::LocalSet::new();
     local.block_on(&runtime, async {
