@@ -116,6 +116,7 @@ function checkHttps(options) {
   let { https } = options;
   if (!https) return https;
   if (https === true) {
+    // eslint-disable-next-line no-console -- where egg-cluster prints it, for there is no logger yet
     console.warn('[egg-cluster:deprecated] [master] Please use `https: { key, cert, ca }` instead of `https: true`');
     https = { key: options.key, cert: options.cert };
   }
@@ -133,7 +134,7 @@ function checkJson(options) {
   try {
     JSON.stringify(options);
   } catch (err) {
-    throw new TypeError(`options of startCluster must be JSON, as the workers get them so: ${err.message.split('\n')[0]}`);
+    throw new TypeError(`options of startCluster must be JSON, as the workers get them so: ${err.message.split('\n')[0]}`, { cause: err });
   }
 }
 
@@ -180,13 +181,13 @@ function readPackage(file) {
   try {
     text = fs.readFileSync(file, 'utf8');
   } catch (err) {
-    throw new Error(err.code === 'ENOENT' ? `${file} is not found` : `cannot read ${file}: ${err.message}`);
+    throw new Error(err.code === 'ENOENT' ? `${file} is not found` : `cannot read ${file}: ${err.message}`, { cause: err });
   }
   let pkg;
   try {
     pkg = JSON.parse(text);
   } catch (err) {
-    throw new SyntaxError(`${file} is not valid JSON: ${err.message}`);
+    throw new SyntaxError(`${file} is not valid JSON: ${err.message}`, { cause: err });
   }
   if (typeof pkg !== 'object' || pkg === null) throw new TypeError(`${file} must hold an object, but holds ${describe(pkg)}`);
   return pkg;
