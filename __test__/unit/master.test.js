@@ -350,7 +350,7 @@ test('reload-worker from user code reloads; announced by the native side it does
   assert.strictEqual(native.calls.length, 4);
 });
 
-test('messages: defaults, receivers, and those sent before the native side exists', async t => {
+test('messages: senders, receivers, and those sent before the native side exists', async t => {
   const box = sandbox(t);
   const master = new Master({ baseDir: app(t) });
   const first = { action: 'early', to: 'app' };
@@ -363,9 +363,9 @@ test('messages: defaults, receivers, and those sent before the native side exist
     return native.calls.pop();
   };
   assert.deepStrictEqual(native.calls, [ [ 'start' ], [ 'send', { action: 'early', to: 'app', from: 'master' }, false ] ]);
-  assert.deepStrictEqual(sent({ action: 'a', from: 'agent' }), [ 'send', { action: 'a', from: 'agent', to: 'app' }, false ]);
-  assert.deepStrictEqual(sent({ action: 'a', from: 'app' }), [ 'send', { action: 'a', from: 'app', to: 'agent' }, false ]);
-  assert.deepStrictEqual(sent({ action: 'a', from: 'parent' }), [ 'send', { action: 'a', from: 'parent', to: 'master' }, true ]);
+  assert.deepStrictEqual(sent({ action: 'a', from: 'agent' }), [ 'send', { action: 'a', from: 'agent' }, false ]);
+  assert.deepStrictEqual(sent({ action: 'a', from: 'app' }), [ 'send', { action: 'a', from: 'app' }, false ]);
+  assert.deepStrictEqual(sent({ action: 'a', from: 'parent' }), [ 'send', { action: 'a', from: 'parent' }, true ]);
   assert.deepStrictEqual(sent({ action: 'a', to: 'agent', receiverPid: '5', extra: 1 }),
     [ 'send', { action: 'a', to: 'agent', receiverPid: '5', extra: 1, from: 'master' }, false ]);
   native.calls = [];
