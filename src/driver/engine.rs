@@ -581,7 +581,13 @@ impl Engine {
         } else {
             Socket::Shared(fd)
         };
-        self.listeners.insert(listener, Listener { socket, path });
+        let is_ours = !matches!(spec.target, ListenTarget::Fd(_));
+        let entry = Listener {
+            socket,
+            path,
+            is_ours,
+        };
+        self.listeners.insert(listener, entry);
         Ok(())
     }
 
