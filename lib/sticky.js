@@ -64,7 +64,8 @@ function checkName(by, name) {
     return DEFAULT_NAMES[by];
   }
   if (!TAKES_NAME.includes(by)) {
-    throw new TypeError(`options.sticky.name is of no use with sticky.by ${show(by)}: leave it out, or choose another of ${list(TAKES_NAME)}`);
+    throw new TypeError(`options.sticky.name is of no use with sticky.by ${show(by)}: ` +
+      `leave it out, or choose one of ${list(TAKES_NAME)}`);
   }
   const isName = typeof name === 'string' && (by === 'query' ? /^[^&=#\s]+$/ : TOKEN).test(name);
   if (!isName) {
@@ -82,7 +83,8 @@ function checkTrust(trust) {
   }
   const wrong = entries.find(entry => networksOf(entry) === null);
   if (wrong !== undefined || entries.includes(undefined)) {
-    throw new TypeError(`options.sticky.trust must hold addresses (192.168.1.7), networks (10.0.0.0/8) or ${list(Object.keys(NAMED_NETWORKS))}, but has ${show(wrong)}`);
+    throw new TypeError('options.sticky.trust must hold addresses (192.168.1.7), networks (10.0.0.0/8) or ' +
+      `${list(Object.keys(NAMED_NETWORKS))}, but has ${show(wrong)}`);
   }
   return entries;
 }
@@ -100,7 +102,8 @@ function networksOf(entry) {
 function checkHeadTimeout(ms) {
   if (!given(ms)) return DEFAULT_HEAD_TIMEOUT_MS;
   if (!Number.isInteger(ms) || ms < 1 || ms > MAX_HEAD_TIMEOUT_MS) {
-    throw new RangeError(`options.sticky.headTimeout must be a time in ms between 1 and ${MAX_HEAD_TIMEOUT_MS}, but got ${show(ms)}`);
+    const range = `between 1 and ${MAX_HEAD_TIMEOUT_MS}`;
+    throw new RangeError(`options.sticky.headTimeout must be a time in ms ${range}, but got ${show(ms)}`);
   }
   return ms;
 }

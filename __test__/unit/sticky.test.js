@@ -58,9 +58,11 @@ const refused = [
   [ { name: 'sid' }, TypeError, /^options\.sticky\.name is of no use with sticky\.by 'address'/ ],
   [ { by: 'proxy-protocol', name: 'x' }, TypeError, /of no use with sticky\.by 'proxy-protocol'/ ],
   [ { by: 'forwarded', trust: true }, TypeError, /^options\.sticky\.trust must be an array of .* but got true$/ ],
-  [ { by: 'forwarded', trust: [ 'loopback', '10.0.0.0/33' ] }, TypeError, /^options\.sticky\.trust must hold .* but has '10\.0\.0\.0\/33'$/ ],
+  [ { by: 'forwarded', trust: [ 'loopback', '10.0.0.0/33' ] }, TypeError,
+    /^options\.sticky\.trust must hold .* but has '10\.0\.0\.0\/33'$/ ],
   [ { by: 'forwarded', trust: [ undefined ] }, TypeError, /but has undefined$/ ],
-  [ { by: 'forwarded', headTimeout: 0 }, RangeError, /^options\.sticky\.headTimeout must be a time in ms between 1 and 60000, but got 0$/ ],
+  [ { by: 'forwarded', headTimeout: 0 }, RangeError,
+    /^options\.sticky\.headTimeout must be a time in ms between 1 and 60000, but got 0$/ ],
   [ { by: 'forwarded', headTimeout: '2s' }, RangeError, /but got '2s'$/ ],
   [ { by: 'forwarded', headTimeout: 1.5 }, RangeError, /but got 1\.5$/ ],
 ];

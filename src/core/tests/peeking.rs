@@ -195,7 +195,11 @@ fn beyond_the_limit_the_oldest_gives_way() {
     let bytes = request("198.51.100.7");
     let worker = world.serve(PROXY, &bytes);
     assert_eq!(world.peeks.len(), AWAITED_LIMIT - 1);
-    assert_eq!(world.serve(PROXY, &bytes), worker, "there is room for who speaks");
+    assert_eq!(
+        world.serve(PROXY, &bytes),
+        worker,
+        "there is room for who speaks"
+    );
     world.pass(HEAD_TIMEOUT);
     assert!(world.peeks.is_empty());
 }
