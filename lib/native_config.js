@@ -5,6 +5,8 @@
  * state of this process.
  */
 
+const { stickyKey } = require('./sticky');
+
 const DEFAULT_CLOSE_TIMEOUT_MS = 5000;
 const DEFAULT_AGENT_DEBUG_PORT = 5800;
 /** Node's own test of whether its cluster gives inspector ports to the workers. */
@@ -33,6 +35,7 @@ function nativeConfig({ options, isProduction, agentWorkerFile, appWorkerFile, w
     protocol: options.https ? 'https' : 'http',
     host: process.env.HOST || null,
     stickyPort: options.sticky ? options.stickyWorkerPort : null,
+    stickyKey: stickyKey(options.sticky),
     debugPort: parseInt(options.debugPort, 10) || null,
     production: Boolean(isProduction),
     isDebug: Boolean(options.isDebug),

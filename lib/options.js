@@ -9,6 +9,7 @@ const fs = require('fs');
 const os = require('os');
 const path = require('path');
 const { exportsName, NO } = require('./framework_exports');
+const { checkSticky } = require('./sticky');
 
 // Applications may mock process.cwd later on.
 const initialCwd = process.cwd();
@@ -32,6 +33,7 @@ function parseOptions(options) {
   parsed.port = parsePort('port', parsed.port) || undefined;
   parsePort('debugPort', parsed.debugPort);
   parsed.workers = parseWorkers(parsed.workers);
+  if (parsed.sticky) parsed.sticky = checkSticky(parsed);
   if (parsed.require) parsed.require = [].concat(parsed.require);
 
   // Deprecation messages would go to stderr.
