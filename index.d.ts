@@ -250,8 +250,12 @@ export class Master extends EventEmitter {
    */
   close(): Promise<void>;
 
-  /** Replace the app workers one after the other, without losing requests. */
-  reload(): void;
+  /**
+   * Replace the app workers, one after the other, without losing requests. SIGUSR2 does the
+   * same. During a reload, one more is done after it. The promise rejects when a new worker
+   * fails, and the old ones go on serving; it may be left alone.
+   */
+  reload(): Promise<void>;
 
   /** What the event `reload-worker` does: {@link reload}. */
   onReload(): void;
@@ -294,6 +298,10 @@ export class Master extends EventEmitter {
   on(event: 'realport', listener: (real: { port?: number; protocol?: string }) => void): this;
   /** The app workers are to be replaced. Emitting it asks for that. */
   on(event: 'reload-worker', listener: () => void): this;
+  /** All app workers have been replaced. */
+  on(event: 'reload-done', listener: () => void): this;
+  /** A new worker has failed, and the old ones go on serving. */
+  on(event: 'reload-failed', listener: (data: { reason: string }) => void): this;
   on(event: string | symbol, listener: (...args: any[]) => void): this;
 }
 

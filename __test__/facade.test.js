@@ -169,3 +169,26 @@ ownOnly(
     assert.strictEqual((await app.report('exports')).same, true);
     assert.strictEqual((await app.end()).code, 0);
   });
+
+ownOnly(
+  'has no such method',
+  'reload() replaces the workers and resolves when all are there',
+  async t => {
+    const app = await start(t, { options: { workers: 2, env: 'prod' } });
+    const old = await app.workerPids();
+    app.send({ action: 'facade:reload' });
+    await app.report('reloaded');
+    const pids = await app.workerPids();
+    assert.ok(pids.every(pid => !old.includes(pid)));
+  });
+
+ownOnly(
+  'is ended by it',
+  'SIGUSR2 reloads',
+  async t => {
+    const app = await start(t, { options: { workers: 2, env: 'prod' } });
+    const old = await app.workerPids();
+    process.kill(app.pid, 'SIGUSR2');
+    await app.stdout(/\[master\] reload done \(\d+ms\)/);
+    assert.ok((await app.workerPids()).every(pid => !old.includes(pid)));
+  });
