@@ -56,8 +56,7 @@ async function runScenario(scenario, peers, settings) {
   for (const peer of peers) {
     const results = [];
     for (let round = 0; round < settings.repeat; round++) results.push(await runTrial(scenario, peer, settings, round));
-    const broken = [ ...new Set(results.flatMap(result => scenario.judge(result))) ];
-    rows.push({ label: peer.label, name: peer.name, results, broken });
+    rows.push({ label: peer.label, name: peer.name, results });
   }
   write(process.stdout, formatScenario(scenario, rows));
   return { scenario: scenario.name, rows };
@@ -65,7 +64,8 @@ async function runScenario(scenario, peers, settings) {
 
 async function runTrial(scenario, peer, { seed, quick, repeat }, round) {
   write(process.stderr, `  ${scenario.name}: ${peer.label}${repeat > 1 ? ` (${round + 1} of ${repeat})` : ''}`);
-  return new Trial({ scenario, peer, seed: seed + round, quick }).run();
+  const result = await new Trial({ scenario, peer, seed: seed + round, quick }).run();
+  return { ...result, broken: scenario.judge(result) };
 }
 
 function write(stream, line) {
@@ -89,7 +89,8 @@ async function run() {
   const outcomes = [];
   for (const scenario of scenarios) outcomes.push(await runScenario(scenario, peers, settings));
   writeResults(settings, outcomes);
-  const isBroken = outcomes.some(({ rows }) => rows.some(({ name, broken }) => name === OURS && broken.length > 0));
+  const ours = outcomes.flatMap(({ rows }) => rows.filter(({ name }) => name === OURS).flatMap(({ results }) => results));
+  const isBroken = ours.some(({ broken }) => broken.length > 0);
   if (isBroken && !settings['no-fail']) process.exitCode = 1;
 }
 

@@ -34,10 +34,9 @@ function zeroes() {
   return Object.fromEntries(OUTCOMES.map(outcome => [ outcome, 0 ]));
 }
 
-function judge({ outcome, reader, taker, startedAt }, killed) {
+function judge({ outcome, reader, taker }, killed) {
   if (!reader && outcome === 'reuse') return 'retriable';
-  // An older note is of another connection that had the same port.
-  if (!reader) return taker && taker.at > startedAt && killed.has(taker.pid) ? 'takenByDead' : 'unread';
+  if (!reader) return taker && killed.has(taker.pid) ? 'takenByDead' : 'unread';
   return killed.has(reader.pid) ? 'readByDead' : 'lost';
 }
 

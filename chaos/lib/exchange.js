@@ -26,7 +26,7 @@ const OUTCOMES = [ 'answered', 'refused', 'reset', 'reuse', 'cut', 'wrong', 'hun
  * @param {number} order.timeoutMs - for the whole of it
  * @param {string} [order.localAddress] - to come from
  * @param {function(http.ClientRequest): void} [order.send] - writes the body and ends; without it a GET
- * @return {Promise<Object>} the end: `{outcome, code, localPort, startedAt, endedAt}`; `code` says more of a failure
+ * @return {Promise<Object>} the end: `{outcome, code, client, startedAt, endedAt}`; `client` is address and port
  */
 function exchange({ port, path, agent, expected, timeoutMs, localAddress, send }) {
   return new Promise(resolve => {
@@ -34,10 +34,10 @@ function exchange({ port, path, agent, expected, timeoutMs, localAddress, send }
     const method = send ? 'POST' : 'GET';
     const request = http.request({ host: '127.0.0.1', port, path, method, agent, localAddress });
     let bytesBefore = 0;
-    let localPort;
+    let client;
     const end = (outcome, code) => {
       clearTimeout(timer);
-      resolve({ outcome, code, localPort, startedAt, endedAt: now() });
+      resolve({ outcome, code, client, startedAt, endedAt: now() });
     };
     const timer = setTimeout(() => {
       end('hung');
@@ -45,14 +45,19 @@ function exchange({ port, path, agent, expected, timeoutMs, localAddress, send }
     }, timeoutMs);
     request.once('socket', socket => {
       bytesBefore = socket.bytesRead;
-      localPort = socket.localPort;
-      if (socket.connecting) socket.once('connect', () => { localPort = socket.localPort; });
+      client = endpoint(socket);
+      if (socket.connecting) socket.once('connect', () => { client = endpoint(socket); });
     });
     request.on('error', err => end(classify(err, request, bytesBefore), err.code));
     request.once('response', response => check(response, expected, end));
     if (send) send(request);
     else request.end();
   });
+}
+
+/** The client's end of a connection. */
+function endpoint(socket) {
+  return `${socket.localAddress}:${socket.localPort}`;
 }
 
 function classify(err, request, bytesBefore) {
@@ -74,4 +79,4 @@ function check(response, expected, end) {
   });
 }
 
-module.exports = { OUTCOMES, exchange };
+module.exports = { OUTCOMES, exchange, endpoint };

@@ -18,7 +18,7 @@ class Ledger {
     fs.writeFileSync(file, '');
     /** By the id of a request: the process that began it, and when. */
     this.begun = new Map();
-    /** By the port of a client: the process that took its connection last, and when. */
+    /** By address and port of a client: the processes that were given its connections, and when. */
     this.taken = new Map();
     /** Processes that have ever served, in their order. */
     this.served = [];
@@ -30,6 +30,12 @@ class Ledger {
   discard() {
     this.read();
     fs.rmSync(this.#file);
+  }
+
+  /** Who began a request, and who was given its connection, most recently: `{pid, at}` each, if anybody. */
+  readerAndTaker({ id, client, startedAt, endedAt }) {
+    const takers = (this.taken.get(client) || []).filter(({ at }) => at >= startedAt && at <= endedAt);
+    return { reader: this.begun.get(id), taker: takers.pop() };
   }
 
   /** Begins to count the least number of serving workers anew. */
@@ -65,7 +71,8 @@ class Ledger {
     if (word === 'begun') {
       this.begun.set(id, { pid: Number(pid), at: Number(at) });
     } else if (word === 'taken') {
-      this.taken.set(Number(id), { pid: Number(pid), at: Number(at) });
+      const takers = this.taken.get(id) || [];
+      this.taken.set(id, [ ...takers, { pid: Number(pid), at: Number(at) } ]);
     } else if (word === 'serving') {
       this.#serving.add(Number(pid));
       this.served.push(Number(pid));

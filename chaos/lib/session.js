@@ -3,6 +3,7 @@
 // One upgraded connection, as a WebSocket is: lines that are echoed, one at a time, until the client says goodbye.
 
 const net = require('net');
+const { endpoint } = require('./exchange');
 const { now, sleep } = require('./time');
 
 const HEAD_END = '\r\n\r\n';
@@ -22,10 +23,10 @@ async function holdSession(order) {
   const line = new Line(order);
   try {
     await converse(line, order);
-    return { outcome: 'answered', localPort: line.localPort, startedAt, endedAt: now() };
+    return { outcome: 'answered', client: line.client, startedAt, endedAt: now() };
   } catch (err) {
     const code = err.code || err.message;
-    return { outcome: line.outcome(err), code, localPort: line.localPort, startedAt, endedAt: now() };
+    return { outcome: line.outcome(err), code, client: line.client, startedAt, endedAt: now() };
   } finally {
     line.socket.destroy();
   }
@@ -64,7 +65,7 @@ class Line {
       this.#text += piece.latin1Slice();
       this.#wake();
     });
-    this.socket.once('connect', () => { this.localPort = this.socket.localPort; });
+    this.socket.once('connect', () => { this.client = endpoint(this.socket); });
     this.socket.on('error', err => { this.#failure = err; });
     this.socket.once('close', () => {
       this.#isClosed = true;

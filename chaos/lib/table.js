@@ -12,7 +12,7 @@ const MIB = 2 ** 20;
 const COLUMNS = [
   ...OUTCOMES.map(outcome => [ outcome, ({ counts }) => counts[outcome] ]),
   ...VERDICTS.map(verdict => [ verdict, ({ failures }) => failures.filter(failure => failure.verdict === verdict).length ]),
-  [ 'serving', ({ facts: { leastServing } }) => leastServing ],
+  [ 'serving', ({ facts: { end, leastServing } }) => (end ? leastServing : NaN) ],
   [ 'at end', ({ facts: { end } }) => (end ? end.appWorkers : NaN) ],
   [ 'fds', ({ facts: { start, end } }) => (end ? end.descriptors - start.descriptors : NaN) ],
   [ 'RSS MiB', ({ facts: { start, end } }) => (end ? (end.rss - start.rss) / MIB : NaN) ],
@@ -20,16 +20,19 @@ const COLUMNS = [
 
 /**
  * @param {Object} scenario - that ran
- * @param {Object[]} rows - `{label, results, broken}` of each master
+ * @param {Object[]} rows - `{label, results}` of each master; each result with what is `broken`
  * @return {string} the table, with the verdicts
  */
 function formatScenario(scenario, rows) {
   const head = [ 'peer', ...COLUMNS.map(([ title ]) => title) ];
   const body = rows.map(({ label, results }) => [ label, ...COLUMNS.map(([ , figure ]) => formatCell(results.map(figure))) ]);
   const lines = [ '', `${scenario.title}: ${scenario.promise}`, '', ...formatTable([ head, ...body ]), '' ];
-  for (const { label, results, broken } of rows) {
-    lines.push(`  ${label}: ${broken.length === 0 ? 'kept' : `BROKEN: ${broken.join('; ')}`}`);
-    if (scenario.details) results.forEach(result => lines.push(`    ${scenario.details(result)}`));
+  for (const { label, results } of rows) {
+    for (const result of results) {
+      const run = results.length > 1 ? `, seed ${result.seed}` : '';
+      lines.push(`  ${label}${run}: ${result.broken.length === 0 ? 'kept' : `BROKEN: ${result.broken.join('; ')}`}`);
+      if (scenario.details) lines.push(`    ${scenario.details(result)}`);
+    }
   }
   return lines.join('\n');
 }

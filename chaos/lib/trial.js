@@ -99,9 +99,7 @@ class Trial {
     const { master, seen, events, killed } = this;
     master.ledger.discard();
     const facts = { ...seen, exit: master.ended, killed: killed.size };
-    const { begun, taken } = master.ledger;
-    const noted = ({ id, localPort }) => ({ reader: begun.get(id), taker: taken.get(localPort) });
-    const attempts = this.attempts.map(attempt => ({ ...attempt, ...noted(attempt) }));
+    const attempts = this.attempts.map(attempt => ({ ...attempt, ...master.ledger.readerAndTaker(attempt) }));
     return { peer: this.peer.label, seed: this.seed, facts, events, attempts, ...account(attempts, killed) };
   }
 }
