@@ -1,0 +1,52 @@
+'use strict';
+
+const { OURS } = require('../../bench/lib/peers');
+const { exchange } = require('../lib/exchange');
+const { nothingLostBut, atRest } = require('../lib/promises');
+const { isAlive } = require('../lib/processes');
+const { sleep, until } = require('../lib/time');
+const { recover } = require('./kill');
+
+const WATCHDOG_MS = 3000;
+/** Two beats may pass before a worker counts as hung, and it takes a moment to end. */
+const REPLACED_WITHIN_MS = 2 * WATCHDOG_MS + 1500;
+const CLIENT_TIMEOUT_MS = REPLACED_WITHIN_MS + 1500;
+
+async function loopForever(trial) {
+  const { master } = trial;
+  const id = 'spin';
+  const { port } = master;
+  const spinning = exchange({ port, path: `/spin/${id}`, agent: false, expected: Buffer.alloc(0), timeoutMs: CLIENT_TIMEOUT_MS });
+  const reader = () => {
+    master.ledger.read();
+    return master.ledger.begun.get(id);
+  };
+  await until(() => reader() !== undefined, 2000);
+  const { pid } = reader();
+  trial.mark('loop', pid);
+  const isReplaced = await until(() => !isAlive(pid), REPLACED_WITHIN_MS);
+  trial.seen.loop = { pid, replaced: isReplaced };
+  if (isReplaced) {
+    // The master ended it: its requests are the price.
+    trial.killed.add(pid);
+    await recover(trial);
+  } else {
+    // Long enough for what hangs to show.
+    await sleep(CLIENT_TIMEOUT_MS - REPLACED_WITHIN_MS);
+  }
+  trial.seen.loop.spin = (await spinning).outcome;
+}
+
+function replaced({ facts: { loop } }) {
+  return loop.replaced ? [] : [ `the worker was not replaced within ${REPLACED_WITHIN_MS} ms` ];
+}
+
+module.exports = {
+  name: 'loop',
+  title: 'A worker in an endless loop under load',
+  promise: 'the watchdog replaces it, no request hangs',
+  timeoutMs: CLIENT_TIMEOUT_MS,
+  options: ({ name }) => (name === OURS ? { watchdog: { timeout: WATCHDOG_MS } } : {}),
+  act: loopForever,
+  judge: result => [ ...replaced(result), ...nothingLostBut(result), ...atRest(result) ],
+};
