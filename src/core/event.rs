@@ -149,6 +149,13 @@ pub enum Input {
         /// The positive errno.
         errno: i32,
     },
+    /// Answer to [`Output::CheckUntouched`].
+    Checked {
+        /// The connection.
+        conn: ConnId,
+        /// Nothing of it has been read, and nothing was written to it.
+        untouched: bool,
+    },
     /// Answer to [`Output::CountDescendants`].
     Descendants {
         /// The child whose descendants were listed when it was first signalled.
@@ -264,6 +271,11 @@ pub enum Output {
     CloseListener {
         /// Which one.
         listener: ListenerId,
+    },
+    /// Look whether anything of a connection was read or written; answered by `Checked`.
+    CheckUntouched {
+        /// Which one.
+        conn: ConnId,
     },
     /// Close the master's duplicate of a connection. Where no worker took it, the client sees an end.
     CloseConn {

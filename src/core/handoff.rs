@@ -2,7 +2,8 @@
 //!
 //! The master keeps its duplicate of a connection until a worker has answered for it: with
 //! `accepted` in round robin, with the channel's own ack in sticky mode. Until then the
-//! worker has not read a byte of it, so it can be given to another.
+//! worker has not read a byte of it, so it can be given to another. For a moment after that
+//! see [`recent`](super::recent).
 
 use std::collections::VecDeque;
 use std::net::IpAddr;
@@ -16,6 +17,7 @@ use super::cluster::Held;
 use super::event::{
     ChildId, ConnId, Event, Frame, HandleRef, ListenSpec, ListenTarget, ListenerId, Output,
 };
+use super::recent::Way;
 use super::timer::Timer;
 use super::workers::Newconn;
 use crate::ipc::encode;
@@ -54,6 +56,13 @@ pub(super) struct StickyConn {
     /// Names the client.
     hash: u64,
     since: Instant,
+}
+
+impl StickyConn {
+    /// The same, waiting anew.
+    pub(super) fn held_since(self, since: Instant) -> Self {
+        Self { since, ..self }
+    }
 }
 
 impl Sticky {
@@ -175,8 +184,9 @@ impl Core {
             return;
         };
         if accepted {
-            self.output(Output::CloseConn { conn: newconn.conn });
-            self.settle(id, newconn.listener);
+            let Newconn { conn, listener, .. } = newconn;
+            self.keep_for_a_moment(now, id, conn, Way::RoundRobin(listener));
+            self.settle(id, listener);
         } else {
             self.take_back_refused(now, id, newconn);
         }
@@ -224,7 +234,7 @@ impl Core {
 
     /// The child's event loop has the descriptor. That settles a sticky connection; one of
     /// round robin waits for its `accepted`.
-    pub(super) fn on_handle_acked(&mut self, child: ChildId, conn: ConnId) {
+    pub(super) fn on_handle_acked(&mut self, now: Instant, child: ChildId, conn: ConnId) {
         let ChildId::App(id) = child else { return };
         let Some(worker) = self.workers.get_mut(id) else {
             return;
@@ -234,8 +244,9 @@ impl Core {
             .iter()
             .position(|sticky| sticky.conn == conn)
         {
-            worker.sticky_sent.remove(at);
-            self.output(Output::CloseConn { conn });
+            if let Some(sticky) = worker.sticky_sent.remove(at) {
+                self.keep_for_a_moment(now, id, conn, Way::Sticky(sticky));
+            }
             self.send_sticky_queue(id);
             self.regulate_sticky();
         }
@@ -335,7 +346,7 @@ impl Core {
     }
 
     /// Gives a connection to the worker of its client's slot.
-    fn place_sticky(&mut self, now: Instant, sticky: StickyConn) {
+    pub(super) fn place_sticky(&mut self, now: Instant, sticky: StickyConn) {
         let workers = &self.workers;
         let is_ready = |slot| workers.ready_in_slot(slot).is_some();
         let slot = choose_slot(sticky.hash, self.sticky.slots, is_ready);
@@ -478,6 +489,7 @@ impl Core {
 
     /// No descriptor is left for a new connection: the kernel's queue holds it meanwhile.
     pub(super) fn on_accept_failed(&mut self, now: Instant, id: ListenerId, errno: i32) {
+        self.release_all_recent();
         let first = !self.timers.is_set(Timer::RetryAccept(id));
         self.timers
             .set_if_idle(Timer::RetryAccept(id), now + ACCEPT_PAUSE);

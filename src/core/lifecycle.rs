@@ -152,6 +152,7 @@ impl Core {
         self.reload = None;
         self.timers.cancel_where(|_| true);
         self.close_all_listeners();
+        self.release_all_recent();
         let grace = self
             .settings
             .app_close_timeout

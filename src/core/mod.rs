@@ -14,6 +14,7 @@
 //! | [`shutdown`] | ending a child and its descendants, and closing everything in order |
 //! | [`cluster`] | the primary's side of Node's cluster protocol, and its listeners |
 //! | [`handoff`] | connections: who gets one, and what happens to it when that fails |
+//! | [`recent`] | connections that a worker took a moment before it died |
 //! | [`scheduler`] | the choice of a worker, round robin |
 //! | [`affinity`] | the choice of a slot, sticky mode |
 //! | [`client_key`] | what names a client in sticky mode |
@@ -34,6 +35,7 @@ mod intensity;
 mod lifecycle;
 mod peeking;
 mod proxy_header;
+mod recent;
 mod reload;
 mod router;
 mod scheduler;
@@ -53,6 +55,7 @@ use event::{ChildId, Command, Event, Frame, Input, Output, Settings, Snapshot};
 use handoff::Sticky;
 use lifecycle::Phase;
 use peeking::Peeking;
+use recent::Recent;
 use reload::Reload;
 use shutdown::Endings;
 use timer::{Timer, Timers};
@@ -71,6 +74,7 @@ pub struct Core {
     endings: Endings,
     listeners: Listeners,
     sticky: Sticky,
+    recent: Recent,
     peeking: Peeking,
     failed_checks: u32,
     bad_messages: HashMap<ChildId, u32>,
@@ -106,6 +110,7 @@ impl Core {
             reload: None,
             endings: Endings::default(),
             listeners: Listeners::default(),
+            recent: Recent::default(),
             peeking: Peeking::default(),
             failed_checks: 0,
             bad_messages: HashMap::new(),
@@ -122,7 +127,7 @@ impl Core {
             Input::SpawnFailed { child, reason } => self.on_spawn_failed(now, child, reason),
             Input::Message { child, message } => self.on_message(now, child, message),
             Input::BadLine { child, reason } => self.report_bad_message(child, reason),
-            Input::HandleAcked { child, conn } => self.on_handle_acked(child, conn),
+            Input::HandleAcked { child, conn } => self.on_handle_acked(now, child, conn),
             Input::HandleRefused { child, conn } => self.on_handle_refused(now, child, conn),
             Input::OutboxFull { child } => {
                 self.timers
@@ -140,6 +145,7 @@ impl Core {
             } => self.on_accepted(now, listener, conn, peer),
             Input::Peeked { conn, head } => self.on_peeked(now, conn, head),
             Input::AcceptFailed { listener, errno } => self.on_accept_failed(now, listener, errno),
+            Input::Checked { conn, untouched } => self.on_checked(now, conn, untouched),
             Input::Descendants { child, alive } => self.on_descendants(now, child, alive),
         }
     }
@@ -156,6 +162,7 @@ impl Core {
                 Timer::Descendants(child) => {
                     self.output(Output::CountDescendants { child });
                 }
+                Timer::Recent => self.release_recent(now),
                 Timer::Stall(child) => self.kill_unresponsive(child),
                 Timer::FailDeadline => self.kill_all(),
                 Timer::RetryRefused(listener) => self.retry_refused(now, listener),

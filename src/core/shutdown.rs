@@ -143,6 +143,7 @@ impl Core {
         self.timers
             .cancel_where(|timer| !matches!(timer, Timer::Kill(_) | Timer::Descendants(_)));
         self.close_all_listeners();
+        self.release_all_recent();
         let timeout_ms = millis(self.settings.app_close_timeout);
         self.emit(Event::ClosingApps { timeout_ms });
         for id in self.workers.ids().collect::<Vec<_>>() {

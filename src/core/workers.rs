@@ -442,6 +442,7 @@ impl Core {
         let Some(mut worker) = self.workers.by_id.remove(&id) else {
             return;
         };
+        self.check_recent_of(id);
         worker.state = WorkerState::Dead;
         let closing = self.phase.is_ending();
         let while_starting = !self.workers.all_started && !closing;

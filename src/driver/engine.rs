@@ -428,6 +428,7 @@ impl Engine {
                 Output::Accept { listener } => self.set_accepting(listener, true),
                 Output::PauseAccept { listener } => self.set_accepting(listener, false),
                 Output::CloseListener { listener } => drop(self.listeners.remove(&listener)),
+                Output::CheckUntouched { conn } => self.check_untouched(conn),
                 Output::CloseConn { conn } => self.connections.remove(conn),
                 Output::Peek { conn, beyond } => self.peek(conn, beyond),
                 Output::EndPeek { conn } => self.peeks.end(conn),
@@ -591,6 +592,15 @@ impl Engine {
             .count();
         self.core
             .handle_input(Instant::now(), Input::Descendants { child, alive });
+    }
+
+    fn check_untouched(&mut self, conn: ConnId) {
+        let untouched = self
+            .connections
+            .get(conn)
+            .is_some_and(sys::tcp::is_untouched);
+        let input = Input::Checked { conn, untouched };
+        self.core.handle_input(Instant::now(), input);
     }
 
     fn listen(&mut self, listener: ListenerId, spec: &ListenSpec) {

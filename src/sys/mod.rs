@@ -14,6 +14,7 @@
 //! | [`reactor`] | descriptors whose readiness is awaited |
 //! | [`listener`] | TCP, unix, UDP and inherited sockets bound as Node's primary binds them; accepting |
 //! | [`peek`] | the first bytes of a connection, looked at or taken |
+//! | [`tcp`] | whether anybody has read from or written to a connection |
 //! | [`port`] | finding a TCP port and keeping it while workers bind it |
 
 pub mod channel;
@@ -24,6 +25,7 @@ pub mod process;
 pub mod process_tree;
 pub mod reactor;
 pub mod spawn;
+pub mod tcp;
 
 mod descriptor;
 #[cfg(test)]

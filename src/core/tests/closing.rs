@@ -133,7 +133,7 @@ fn nothing_is_accepted_or_forked_any_more() {
     assert!(world.conns.contains(&conn), "its worker may still answer");
     world.kill(ChildId::App(1));
     world.kill(ChildId::App(2));
-    assert!(world.conns.is_empty());
+    world.assert_all_closed();
     assert_eq!(world.spawns.len(), 3);
     world.kill(AGENT);
     assert_eq!(world.last_event("closed")["code"], 0);

@@ -23,7 +23,7 @@ fn the_duplicate_is_kept_until_the_worker_says_accepted() {
     });
     assert!(world.conns.contains(&conn));
     assert_eq!(world.answer(1, true), conn);
-    assert!(world.conns.is_empty());
+    world.assert_all_closed();
 }
 
 #[test]
@@ -52,17 +52,51 @@ fn what_a_dead_worker_has_not_answered_for_goes_to_another() {
     let mut served: Vec<_> = (0..4).map(|_| world.answer(2, true)).collect();
     served.sort();
     assert_eq!(served, conns);
-    assert!(world.conns.is_empty());
+    world.assert_all_closed();
 }
 
 #[test]
-fn what_a_dead_worker_had_taken_is_not_served_twice() {
+fn what_a_dead_worker_had_read_is_not_served_twice() {
     let mut world = World::running(settings(2));
     let listener = world.listener();
     world.connect(listener);
-    world.answer(1, true);
+    let conn = world.answer(1, true);
+    world.touched.insert(conn);
     world.kill(ChildId::App(1));
     assert_eq!(world.unanswered(2), 0);
+    world.assert_all_closed();
+}
+
+#[test]
+fn what_a_dead_worker_had_taken_and_not_read_goes_to_another() {
+    let mut world = World::running(settings(2));
+    let listener = world.listener();
+    world.connect(listener);
+    let conn = world.answer(1, true);
+    world.pass(Duration::from_millis(29));
+    world.feed(Input::Disconnected {
+        child: ChildId::App(1),
+    });
+    assert_eq!(world.unanswered(2), 0, "it may still read");
+    world.exit(ChildId::App(1), code(0));
+    assert_eq!(world.answer(2, true), conn);
+    world.assert_all_closed();
+}
+
+#[test]
+fn a_taken_connection_is_kept_for_a_moment_only() {
+    let mut world = World::running(settings(2));
+    let listener = world.listener();
+    for _ in 0..2 {
+        world.connect(listener);
+    }
+    world.answer(1, true);
+    world.pass(Duration::from_millis(20));
+    world.answer(2, true);
+    world.pass(Duration::from_millis(10));
+    assert_eq!(world.conns.len(), 1);
+    world.pass(Duration::from_millis(20));
+    assert!(world.conns.is_empty());
 }
 
 #[test]
@@ -87,7 +121,7 @@ fn connections_do_not_wait_for_ever() {
     world.connect(listener);
     world.kill(ChildId::App(1));
     world.pass(Duration::from_millis(10_001));
-    assert!(world.conns.is_empty());
+    world.assert_all_closed();
     assert!(world.listens.contains_key(&listener));
     world.pass(Duration::from_secs(30));
     assert!(
@@ -168,7 +202,7 @@ fn an_answer_for_nothing_is_ignored() {
     let listener = world.listener();
     world.connect(listener);
     world.answer(1, true);
-    assert!(world.conns.is_empty());
+    world.assert_all_closed();
 }
 
 #[test]
@@ -196,7 +230,7 @@ impl World {
         self.pass(Duration::from_millis(100));
         self.connect(listener);
         self.answer(1, true);
-        assert!(self.conns.is_empty());
+        self.assert_all_closed();
     }
 }
 
@@ -219,8 +253,10 @@ fn thousands_of_deaths_lose_no_connection() {
                 made += 1;
             }
             2 if world.unanswered(worker.id) > 0 => {
-                let conn = world.answer(worker.id, random & 1 << 40 != 0);
-                if !world.conns.contains(&conn) {
+                let accepted = random & 1 << 40 != 0;
+                let conn = world.answer(worker.id, accepted);
+                if accepted {
+                    world.touched.insert(conn);
                     assert!(served.insert(conn), "served twice");
                 }
             }
@@ -237,13 +273,8 @@ fn thousands_of_deaths_lose_no_connection() {
         }
     }
     while !world.conns.is_empty() {
-        let busy = world
-            .core
-            .snapshot()
-            .workers
-            .into_iter()
-            .find(|w| world.unanswered(w.id) > 0);
-        match busy {
+        let workers = world.core.snapshot().workers;
+        match workers.iter().find(|w| world.unanswered(w.id) > 0) {
             Some(worker) => assert!(served.insert(world.answer(worker.id, true))),
             None => world.pass(Duration::from_millis(50)),
         }

@@ -47,6 +47,8 @@ pub(super) struct World {
     pub peeks: BTreeMap<ConnId, usize>,
     /// Bytes taken off the front of connections.
     pub skips: BTreeMap<ConnId, usize>,
+    /// Connections of which a worker has read.
+    pub touched: BTreeSet<ConnId>,
     next_conn: u64,
     seqs: BTreeMap<u32, u64>,
     pub spawns: Vec<SpawnSpec>,
@@ -100,6 +102,7 @@ impl World {
             conns: BTreeSet::new(),
             peeks: BTreeMap::new(),
             skips: BTreeMap::new(),
+            touched: BTreeSet::new(),
             next_conn: 0,
             seqs: BTreeMap::new(),
             spawns: Vec::new(),
@@ -184,6 +187,12 @@ impl World {
         });
         self.say_cluster(id, json!({"ack": line["seq"], "accepted": accepted}));
         conn
+    }
+
+    /// The moment is over for which taken connections are kept; all are closed by now.
+    pub fn assert_all_closed(&mut self) {
+        self.pass(Duration::from_millis(30));
+        assert!(self.conns.is_empty(), "{:?}", self.conns);
     }
 
     /// Connections sent to a worker that it has not answered for.
@@ -280,6 +289,10 @@ impl World {
                 assert!(self.listens.remove(&listener).is_some(), "closed twice");
                 self.accepting.remove(&listener);
                 self.closed_listeners.push(listener);
+            }
+            Output::CheckUntouched { conn } => {
+                let untouched = !self.touched.contains(&conn);
+                self.feed(Input::Checked { conn, untouched });
             }
             Output::CloseConn { conn } => assert!(self.conns.remove(&conn), "closed twice"),
             Output::Peek { conn, beyond } => {

@@ -100,7 +100,7 @@ fn clients_of_one_proxy_are_told_apart_and_keep_their_worker() {
         workers.insert(worker);
     }
     assert_eq!(workers.len(), 4);
-    assert!(world.conns.is_empty());
+    world.assert_all_closed();
 }
 
 #[test]
@@ -177,7 +177,8 @@ fn a_slow_client_has_its_time_and_holds_up_nobody() {
     assert_eq!(world.peeks.keys().copied().collect::<Vec<_>>(), [second]);
     world.pass(Duration::from_secs(1));
     assert_eq!(world.taken_by(second), Some(home));
-    assert!(world.conns.is_empty() && world.peeks.is_empty());
+    world.assert_all_closed();
+    assert!(world.peeks.is_empty());
 }
 
 #[test]
@@ -222,7 +223,7 @@ fn a_client_that_has_gone_is_closed() {
     let mut world = forwarded(1);
     let conn = world.connect_from(world.listener(), PROXY);
     world.show(conn, Peeked::Gone);
-    assert!(world.conns.is_empty());
+    world.assert_all_closed();
     world.pass(HEAD_TIMEOUT * 2);
     assert_eq!(world.taken_by(conn), None);
 }
@@ -232,7 +233,8 @@ fn closing_lets_nobody_in_who_has_said_nothing() {
     let mut world = forwarded(1);
     world.connect_from(world.listener(), PROXY);
     world.command(Command::Close);
-    assert!(world.conns.is_empty() && world.peeks.is_empty());
+    world.assert_all_closed();
+    assert!(world.peeks.is_empty());
 }
 
 #[test]

@@ -91,7 +91,7 @@ fn the_same_client_gets_the_same_worker() {
         workers.insert(worker);
     }
     assert_eq!(workers.len(), 4);
-    assert!(world.conns.is_empty());
+    world.assert_all_closed();
 }
 
 #[test]
@@ -121,7 +121,7 @@ fn what_a_dead_worker_has_not_taken_goes_to_another() {
     let other = world.sticky_worker(conn).unwrap();
     assert_ne!(other, old);
     world.ack_sticky(other, conn);
-    assert!(world.conns.is_empty());
+    world.assert_all_closed();
 }
 
 #[test]
@@ -137,7 +137,7 @@ fn without_a_ready_worker_connections_wait_and_then_end() {
     world.kill(ChildId::App(2));
     world.connect_from(listener, client(1));
     world.pass(Duration::from_secs(10));
-    assert!(world.conns.is_empty());
+    world.assert_all_closed();
 }
 
 #[test]
@@ -190,7 +190,7 @@ fn a_lost_descriptor_is_sent_again_and_a_gone_client_is_closed() {
         conn: ConnId(77),
         peer: None,
     });
-    assert!(world.conns.is_empty());
+    world.assert_all_closed();
 }
 
 #[test]
@@ -227,6 +227,27 @@ fn closing_lets_nobody_in() {
     world.kill(ChildId::App(1));
     world.connect_from(listener, client(1));
     world.command(Command::Close);
-    assert!(world.conns.is_empty());
+    world.assert_all_closed();
     assert_eq!(world.closed_listeners, [listener]);
+}
+
+#[test]
+fn what_a_dead_worker_had_taken_and_not_read_goes_to_another() {
+    let mut world = world(2);
+    let listener = world.listener();
+    let (fresh, read) = (
+        world.connect_from(listener, client(1)),
+        world.connect_from(listener, client(1)),
+    );
+    let old = world.sticky_worker(fresh).unwrap();
+    world.ack_sticky(old, fresh);
+    world.ack_sticky(old, read);
+    world.touched.insert(read);
+    world.kill(ChildId::App(old));
+    let other = world.sticky_worker(fresh).unwrap();
+    assert_ne!(other, old);
+    assert_eq!(world.sticky_worker(read), Some(old));
+    assert!(!world.conns.contains(&read));
+    world.ack_sticky(other, fresh);
+    world.assert_all_closed();
 }

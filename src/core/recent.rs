@@ -1,0 +1,115 @@
+//! Connections that a worker took a moment ago.
+//!
+//! A worker says that it serves a connection before it reads from it; under load the two are
+//! some milliseconds apart. If it dies in between, the connection is as good as new. So the
+//! master keeps its duplicate for a moment longer, and when the worker has ended it asks the
+//! system whether a byte was read or written: if not, another worker gets the connection.
+
+use std::collections::{HashMap, VecDeque};
+use std::time::{Duration, Instant};
+
+use super::Core;
+use super::cluster::Held;
+use super::event::{ConnId, ListenerId, Output};
+use super::handoff::StickyConn;
+use super::timer::Timer;
+
+/// How long a duplicate is kept. Longer than a busy event loop needs from one end of a turn
+/// to the other; the number of descriptors in use grows by so many milliseconds of accepting.
+const KEEP: Duration = Duration::from_millis(30);
+
+/// How a connection would be handed over again.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Way {
+    RoundRobin(ListenerId),
+    Sticky(StickyConn),
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Taken {
+    conn: ConnId,
+    worker: u32,
+    way: Way,
+    at: Instant,
+}
+
+/// The duplicates, oldest first.
+#[derive(Debug, Default)]
+pub(super) struct Recent {
+    taken: VecDeque<Taken>,
+    /// Those of dead workers that the driver looks at.
+    checked: HashMap<ConnId, Way>,
+}
+
+impl Core {
+    /// A worker serves this connection.
+    pub(super) fn keep_for_a_moment(&mut self, now: Instant, worker: u32, conn: ConnId, way: Way) {
+        if self.phase.is_ending() {
+            self.output(Output::CloseConn { conn });
+            return;
+        }
+        if self.recent.taken.is_empty() {
+            self.timers.set(Timer::Recent, now + KEEP);
+        }
+        self.recent.taken.push_back(Taken {
+            conn,
+            worker,
+            way,
+            at: now,
+        });
+    }
+
+    /// Their time is over.
+    pub(super) fn release_recent(&mut self, now: Instant) {
+        while let Some(taken) = self.recent.taken.front() {
+            if taken.at + KEEP > now {
+                self.timers.set(Timer::Recent, taken.at + KEEP);
+                return;
+            }
+            let conn = taken.conn;
+            self.recent.taken.pop_front();
+            self.output(Output::CloseConn { conn });
+        }
+    }
+
+    /// At the end, or when descriptors are wanted elsewhere.
+    pub(super) fn release_all_recent(&mut self) {
+        self.timers.cancel(Timer::Recent);
+        for taken in std::mem::take(&mut self.recent.taken) {
+            self.output(Output::CloseConn { conn: taken.conn });
+        }
+    }
+
+    /// The worker has ended, so it reads nothing any more.
+    pub(super) fn check_recent_of(&mut self, worker: u32) {
+        let taken = std::mem::take(&mut self.recent.taken);
+        let (of_worker, others) = taken.into_iter().partition(|taken| taken.worker == worker);
+        self.recent.taken = others;
+        let of_worker: VecDeque<Taken> = of_worker;
+        for Taken { conn, way, .. } in of_worker {
+            self.recent.checked.insert(conn, way);
+            self.output(Output::CheckUntouched { conn });
+        }
+    }
+
+    /// The system has been asked.
+    pub(super) fn on_checked(&mut self, now: Instant, conn: ConnId, untouched: bool) {
+        match self.recent.checked.remove(&conn).filter(|_| untouched) {
+            Some(Way::RoundRobin(listener)) => match self.listeners.get_mut(listener) {
+                Some(entry) => {
+                    entry.pending.push_front(Held {
+                        conn,
+                        since: now,
+                        refusals: 0,
+                    });
+                    self.dispatch(listener);
+                }
+                None => self.output(Output::CloseConn { conn }),
+            },
+            Some(Way::Sticky(sticky)) if self.sticky.listener.is_some() => {
+                self.place_sticky(now, sticky.held_since(now));
+            }
+            _ => self.output(Output::CloseConn { conn }),
+        }
+    }
+}
