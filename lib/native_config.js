@@ -5,6 +5,8 @@
  * state of this process.
  */
 
+const { supervisionConfig } = require('./supervision');
+
 const DEFAULT_CLOSE_TIMEOUT_MS = 5000;
 const DEFAULT_AGENT_DEBUG_PORT = 5800;
 /** Node's own test of whether its cluster gives inspector ports to the workers. */
@@ -41,6 +43,7 @@ function nativeConfig({ options, isProduction, agentWorkerFile, appWorkerFile, w
     shareListeners: sharesListeners(),
     appCloseTimeoutMs: closeTimeout('EGG_APP_CLOSE_TIMEOUT', legacyTimeout, warn),
     agentCloseTimeoutMs: closeTimeout('EGG_AGENT_CLOSE_TIMEOUT', legacyTimeout, warn),
+    ...supervisionConfig(options, Boolean(isProduction)),
   };
 }
 

@@ -9,7 +9,9 @@
 //! | [`lifecycle`] | start, ready, failed start, the check for life |
 //! | [`agent`] | the agent: ready, died, forked anew |
 //! | [`workers`] | the app workers: fork, ready, death, refork |
-//! | [`intensity`] | how often a worker may be restarted |
+//! | [`restart`] | when what has died is started again, and when that is given up |
+//! | [`intensity`] | how many have been restarted lately |
+//! | [`watchdog`] | whether event loops turn, and what becomes of those that do not |
 //! | [`reload`] | replacing the workers, slot by slot |
 //! | [`shutdown`] | ending a child and its descendants, and closing everything in order |
 //! | [`cluster`] | the primary's side of Node's cluster protocol, and its listeners |
@@ -28,12 +30,14 @@ mod handoff;
 mod intensity;
 mod lifecycle;
 mod reload;
+mod restart;
 mod router;
 mod scheduler;
 mod shutdown;
 #[cfg(test)]
 mod tests;
 mod timer;
+mod watchdog;
 mod workers;
 
 use std::collections::{HashMap, VecDeque};
@@ -45,8 +49,10 @@ use event::{ChildId, Command, Event, Frame, Input, Output, Settings, Snapshot};
 use handoff::Sticky;
 use lifecycle::Phase;
 use reload::Reload;
+use restart::Restarts;
 use shutdown::Endings;
 use timer::{Timer, Timers};
+use watchdog::Watchdog;
 use workers::Workers;
 
 /// The state of one cluster.
@@ -62,6 +68,8 @@ pub struct Core {
     endings: Endings,
     listeners: Listeners,
     sticky: Sticky,
+    restarts: Restarts,
+    watchdog: Watchdog,
     failed_checks: u32,
     bad_messages: HashMap<ChildId, u32>,
     timers: Timers,
@@ -88,6 +96,8 @@ impl Core {
         Self {
             workers: Workers::new(settings.workers, settings.app_inspect_base),
             sticky: Sticky::new(settings.workers),
+            restarts: Restarts::new(settings.restart, settings.workers),
+            watchdog: Watchdog::new(&settings),
             settings,
             phase: Phase::Idle,
             started_at: None,
@@ -113,6 +123,7 @@ impl Core {
             Input::BadLine { child, reason } => self.report_bad_message(child, reason),
             Input::HandleAcked { child, conn } => self.on_handle_acked(child, conn),
             Input::HandleRefused { child, conn } => self.on_handle_refused(now, child, conn),
+            Input::Pong { child } => self.on_pong(child),
             Input::OutboxFull { child } => {
                 self.timers
                     .set_if_idle(Timer::Stall(child), now + STALL_LIMIT);
@@ -150,6 +161,7 @@ impl Core {
                 Timer::HeldTooLong(listener) => self.close_held_too_long(now, listener),
                 Timer::RetryAccept(listener) => self.retry_accept(listener),
                 Timer::Orphaned(listener) => self.close_orphaned(listener),
+                Timer::Watchdog => self.watch(now),
             }
         }
     }
@@ -170,6 +182,8 @@ impl Core {
             phase: self.phase.name(),
             agent: self.agent.view(),
             workers: self.workers.views(),
+            slots: self.slot_views(),
+            agent_slot: Some(self.agent_slot_view()),
         }
     }
 

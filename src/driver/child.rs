@@ -106,7 +106,9 @@ impl Child {
             handles,
         };
         let flush = self.outbox.flush(&mut writer)?;
-        channel.write_gate.set(flush != Flush::Drained);
+        // An answer of the child flushes the outbox by itself.
+        let waits = flush == Flush::Starved && self.outbox.awaits_answer();
+        channel.write_gate.set(flush != Flush::Drained && !waits);
         Ok(flush)
     }
 

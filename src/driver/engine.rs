@@ -191,6 +191,11 @@ impl Engine {
                 self.mark_dirty(child);
                 Some(Input::Message { child, message })
             }
+            // A ping is answered with a nack, but either says that the child lives.
+            Ok(Line::Ack | Line::Nack) if entry.outbox.take_pong() => {
+                self.mark_dirty(child);
+                Some(Input::Pong { child })
+            }
             Ok(Line::Ack) => {
                 let handle = entry.outbox.acked();
                 self.on_transport_answer(child, handle, |conn| Input::HandleAcked { child, conn })
