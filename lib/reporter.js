@@ -80,7 +80,9 @@ const LINES = {
   'restart-limit': r =>
     r.cforkError('worker died too fast (total %d disconnect, %d unexpected exit)', r.disconnects, 0),
   'gave-up': (r, { noneReadyMs, code }) =>
-    r.logger.error('[master] no app worker has been ready for %sms and restarts do not help, giving up, exiting with code:%s', noneReadyMs, code),
+    r.logger.error(
+      '[master] no app worker has been ready for %sms and restarts do not help, giving up, exiting with code:%s',
+      noneReadyMs, code),
   'stuck': (r, event) =>
     r.logger.warn('[master] %s has not answered for %sms%s', childName(event), event.silentMs,
       event.role === 'app' ? ', new connections go to others' : ''),

@@ -22,7 +22,10 @@ const timeOrFalse = min => ({
   test: value => value === false || time(min).test(value),
   wants: `${time(min).wants}, or false`,
 });
-const count = { test: value => Number.isInteger(value) && value >= 1 && value <= 100000, wants: 'a whole number between 1 and 100000' };
+const count = {
+  test: value => Number.isInteger(value) && value >= 1 && value <= 100000,
+  wants: 'a whole number between 1 and 100000',
+};
 const action = { test: value => value === 'report' || value === 'restart', wants: '\'report\' or \'restart\'' };
 
 const RULES = {

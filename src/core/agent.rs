@@ -6,11 +6,10 @@ use super::event::{
     ChildId, Event, ExitStatus, LastExit, Output, SpawnSpec, WorkerState, WorkerView,
 };
 use super::lifecycle::Phase;
-use super::timer::Timer;
 use super::restart::AGENT_DELAY;
+use super::timer::Timer;
 use super::watchdog::Pulse;
 use super::{Core, millis};
-
 
 /// The agent's place, with or without a process in it.
 #[derive(Debug, Default)]

@@ -94,6 +94,17 @@ pub enum Input {
         /// Who answered.
         child: ChildId,
     },
+    /// The child is not read for the time being (it sends to one that does not read): its
+    /// answers wait in the channel.
+    ReadingPaused {
+        /// Who is not read.
+        child: ChildId,
+    },
+    /// The child is read again.
+    ReadingResumed {
+        /// Who is read.
+        child: ChildId,
+    },
     /// The outbox of a child holds more than its high-water mark.
     OutboxFull {
         /// The slow receiver.

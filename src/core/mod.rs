@@ -124,6 +124,8 @@ impl Core {
             Input::HandleAcked { child, conn } => self.on_handle_acked(child, conn),
             Input::HandleRefused { child, conn } => self.on_handle_refused(now, child, conn),
             Input::Pong { child } => self.on_pong(child),
+            Input::ReadingPaused { child } => self.set_unheard(child, true),
+            Input::ReadingResumed { child } => self.set_unheard(child, false),
             Input::OutboxFull { child } => {
                 self.timers
                     .set_if_idle(Timer::Stall(child), now + STALL_LIMIT);

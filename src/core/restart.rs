@@ -23,7 +23,7 @@ const QUICK_AFTER_BOOT: u32 = 1;
 /// The first delay of a worker; each further one is twice as long.
 const FIRST_DELAY: Duration = Duration::from_millis(500);
 /// Delays are longer or shorter by up to this part of them.
-const JITTER: f64 = 0.2;
+const SPREAD: f64 = 0.2;
 /// How long the agent's place stays empty at the least, as egg-cluster has it.
 pub(super) const AGENT_DELAY: Duration = Duration::from_secs(1);
 
@@ -94,7 +94,7 @@ impl Backoff {
 pub(super) struct Restarts {
     settings: RestartSettings,
     intensity: RestartIntensity,
-    random: Random,
+    jitter: Jitter,
     slots: Vec<Backoff>,
     pub(super) agent: Backoff,
     /// Since when no app worker is ready.
@@ -116,7 +116,7 @@ impl Restarts {
         Self {
             settings,
             intensity: RestartIntensity::new(settings.intensity_limit, settings.intensity_period),
-            random: Random(settings.seed),
+            jitter: Jitter(settings.seed),
             slots: (0..slots).map(|_| Backoff::default()).collect(),
             agent: Backoff::default(),
             none_ready_since: None,
@@ -152,7 +152,7 @@ impl Restarts {
             backoff.at_cap = base >= cap;
         }
         Delay {
-            time: self.random.spread(base, cap),
+            time: self.jitter.spread(base, cap),
             just_exceeded: level == Level::JustExceeded,
         }
     }
@@ -163,7 +163,7 @@ impl Restarts {
         match self.agent.strike(started_for, self.settings.stable_time) {
             None => AGENT_DELAY,
             Some(doublings) => self
-                .random
+                .jitter
                 .spread(doubled(AGENT_DELAY * 2, doublings, cap), cap),
         }
     }
@@ -208,9 +208,9 @@ impl Core {
     /// A worker would be there by now but for the delay of its restart. Whether that goes on
     /// for too long is decided here, and not by the check for life.
     pub(super) fn is_worker_delayed(&self) -> bool {
-        (0..).zip(&self.restarts.slots).any(|(slot, backoff)| {
-            self.timers.is_set(Timer::Refork(slot)) && !backoff.spawn_failed
-        })
+        (0..)
+            .zip(&self.restarts.slots)
+            .any(|(slot, backoff)| self.timers.is_set(Timer::Refork(slot)) && !backoff.spawn_failed)
     }
 
     /// The same for the agent; one that has not come up again is not merely delayed.
@@ -257,9 +257,9 @@ fn doubled(first: Duration, doublings: u32, cap: Duration) -> Duration {
 
 /// A generator of numbers (splitmix64). The seed is given from outside.
 #[derive(Debug)]
-struct Random(u64);
+struct Jitter(u64);
 
-impl Random {
+impl Jitter {
     /// Evenly from 0 to below 1.
     fn fraction(&mut self) -> f64 {
         self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
@@ -272,7 +272,7 @@ impl Random {
 
     /// A time near `base`, at most `cap`, in whole milliseconds, as it is told to others.
     fn spread(&mut self, base: Duration, cap: Duration) -> Duration {
-        let factor = 1.0 - JITTER + 2.0 * JITTER * self.fraction();
+        let factor = 1.0 - SPREAD + 2.0 * SPREAD * self.fraction();
         Duration::from_millis(millis(base.mul_f64(factor).min(cap)))
     }
 }
@@ -286,21 +286,24 @@ mod tests {
         let cap = Duration::from_secs(30);
         let delay = |doublings| doubled(FIRST_DELAY, doublings, cap).as_millis();
         let delays: Vec<_> = (0..8).map(delay).collect();
-        assert_eq!(delays, [500, 1000, 2000, 4000, 8000, 16_000, 30_000, 30_000]);
+        assert_eq!(
+            delays,
+            [500, 1000, 2000, 4000, 8000, 16_000, 30_000, 30_000]
+        );
         assert_eq!(delay(u32::MAX), 30_000);
     }
 
     #[test]
     fn the_spread_stays_within_its_bounds_and_uses_them() {
         let (base, cap) = (Duration::from_secs(1), Duration::from_secs(30));
-        let mut random = Random(7);
-        let times: Vec<_> = (0..1000).map(|_| random.spread(base, cap)).collect();
+        let mut jitter = Jitter(7);
+        let times: Vec<_> = (0..1000).map(|_| jitter.spread(base, cap)).collect();
         let least = times.iter().min().unwrap().as_millis();
         let most = times.iter().max().unwrap().as_millis();
         assert!((800..820).contains(&least), "{least}");
         assert!((1180..=1200).contains(&most), "{most}");
-        assert_eq!(Random(1).spread(base, base).max(base), base);
-        assert_ne!(Random(1).spread(base, cap), Random(2).spread(base, cap));
-        assert_eq!(random.spread(Duration::ZERO, cap), Duration::ZERO);
+        assert_eq!(Jitter(1).spread(base, base).max(base), base);
+        assert_ne!(Jitter(1).spread(base, cap), Jitter(2).spread(base, cap));
+        assert_eq!(jitter.spread(Duration::ZERO, cap), Duration::ZERO);
     }
 }

@@ -43,6 +43,8 @@ pub(super) struct Pulse {
     state: State,
     /// A ping is not answered yet.
     pinged: bool,
+    /// The master does not read it, so that it cannot be heard.
+    unheard: bool,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -92,6 +94,9 @@ impl Pulse {
         let (now, Some(settings)) = (watchdog.clock, watchdog.settings) else {
             return Verdict::Fine;
         };
+        if self.unheard {
+            return Verdict::Fine;
+        }
         let asked = has_handoffs || self.pinged;
         match self.state {
             State::Booting { .. } if ready => self.state = State::Answered { at: now },
@@ -179,6 +184,7 @@ impl Watchdog {
                 reported: false,
             },
             pinged: false,
+            unheard: false,
         }
     }
 
@@ -307,15 +313,26 @@ impl Core {
         }
     }
 
+    fn pulse_mut(&mut self, child: ChildId) -> Option<&mut Pulse> {
+        match child {
+            ChildId::Agent(_) => Some(&mut self.agent.pulse),
+            ChildId::App(id) => self.workers.get_mut(id).map(|worker| &mut worker.pulse),
+        }
+    }
+
     /// The child's event loop has answered a ping.
     pub(super) fn on_pong(&mut self, child: ChildId) {
-        match child {
-            ChildId::Agent(_) => self.agent.pulse.pinged = false,
-            ChildId::App(id) => {
-                if let Some(worker) = self.workers.get_mut(id) {
-                    worker.pulse.pinged = false;
-                }
-            }
+        if let Some(pulse) = self.pulse_mut(child) {
+            pulse.pinged = false;
+        }
+        self.note_answer(child);
+    }
+
+    /// While the master does not read a child, its silence means nothing; afterwards it
+    /// counts from the beginning.
+    pub(super) fn set_unheard(&mut self, child: ChildId, unheard: bool) {
+        if let Some(pulse) = self.pulse_mut(child) {
+            pulse.unheard = unheard;
         }
         self.note_answer(child);
     }
@@ -323,11 +340,8 @@ impl Core {
     /// The child's event loop turns. One that was stuck is offered connections again.
     pub(super) fn note_answer(&mut self, child: ChildId) {
         let now = self.watchdog.clock;
-        let pulse = match child {
-            ChildId::Agent(_) => Some(&mut self.agent.pulse),
-            ChildId::App(id) => self.workers.get_mut(id).map(|worker| &mut worker.pulse),
-        };
-        if let Some(silent) = pulse.and_then(|pulse| pulse.answer(now)) {
+        let answer = |pulse: &mut Pulse| pulse.answer(now);
+        if let Some(silent) = self.pulse_mut(child).and_then(answer) {
             self.on_recovered(child, silent);
         }
     }

@@ -301,6 +301,22 @@ impl Engine {
                 sender.regulate();
             }
         }
+        self.tell_who_is_read();
+    }
+
+    /// The core should not wait for answers of children that are not read.
+    fn tell_who_is_read(&mut self) {
+        for (&child, entry) in &mut self.children {
+            let paused = !entry.held_by.is_empty();
+            if std::mem::replace(&mut entry.is_paused, paused) != paused {
+                let input = if paused {
+                    Input::ReadingPaused { child }
+                } else {
+                    Input::ReadingResumed { child }
+                };
+                self.core.handle_input(Instant::now(), input);
+            }
+        }
     }
 
     /// Accepts what waits at a listener, as long as the core wants more.
@@ -448,8 +464,11 @@ impl Engine {
             return;
         };
         if let Some(entry) = self.children.get_mut(&sender) {
-            entry.held_by.insert(receiver);
+            let is_new = entry.held_by.insert(receiver);
             entry.regulate();
+            if is_new {
+                self.tell_who_is_read();
+            }
         }
     }
 

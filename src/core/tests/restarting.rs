@@ -252,7 +252,14 @@ fn an_agent_that_dies_again_and_again_is_restarted_ever_slower() {
     let mut world = World::running(given);
     world.pass(10 * SECOND);
     assert_eq!(kill_agent(&mut world, 1, true), 1000);
-    for (id, wanted) in [(2, 1000), (3, 1000), (4, 1000), (5, 2000), (6, 4000), (7, 8000)] {
+    for (id, wanted) in [
+        (2, 1000),
+        (3, 1000),
+        (4, 1000),
+        (5, 2000),
+        (6, 4000),
+        (7, 8000),
+    ] {
         assert_near(kill_agent(&mut world, id, true), wanted);
     }
     for id in 8..12 {

@@ -147,6 +147,20 @@ fn only_an_unanswered_ping_proves_that_a_worker_hangs() {
 }
 
 #[test]
+fn a_child_that_the_master_does_not_read_is_not_blamed() {
+    let mut world = World::running(watched(1));
+    world.live(20 * SECOND, &[app(1)]);
+    world.feed(Input::ReadingPaused { child: app(1) });
+    world.live(600 * SECOND, &[app(1)]);
+    assert!(world.signals.is_empty());
+    world.feed(Input::ReadingResumed { child: app(1) });
+    world.live(59 * SECOND, &[app(1)]);
+    assert!(world.signals.is_empty());
+    world.live(3 * SECOND, &[app(1)]);
+    assert_eq!(world.signals, [(app(1), Signal::Kill)]);
+}
+
+#[test]
 fn a_hung_agent_is_replaced_too() {
     let mut world = World::running(watched(1));
     world.live(70 * SECOND, &[AGENT]);
