@@ -220,6 +220,20 @@ fn an_application_that_comes_up_again_in_time_is_not_given_up() {
 }
 
 #[test]
+fn an_application_that_boots_slowly_is_not_given_up_after_two_or_three_tries() {
+    let mut world = World::running(settings(1));
+    world.pass(10 * SECOND);
+    for _ in 0..3 {
+        kill_first(&mut world, false);
+        await_refork(&mut world);
+        world.pass(40 * SECOND);
+    }
+    kill_first(&mut world, false);
+    assert!(world.events_of("gave-up").is_empty());
+    assert_eq!(world.core.snapshot().phase, "running");
+}
+
+#[test]
 fn workers_that_the_system_does_not_start_are_the_check_s_business() {
     let mut world = World::running(settings(1));
     world.spawn_fails = true;
