@@ -13,6 +13,38 @@ export interface HttpsOptions {
 }
 
 /**
+ * What names a client in sticky mode. Where the first bytes of a connection have to be seen
+ * for it, the master looks at them without taking them.
+ */
+export interface StickyOptions {
+  /**
+   * - `address` (the default): the address that the connection comes from, as with `sticky: true`
+   * - `forwarded`: the client's address in a header that a trusted proxy writes
+   * - `cookie`: the value of the cookie `name`
+   * - `query`: the value of the query parameter `name`
+   * - `proxy-protocol`: the address in the PROXY header, version 1 or 2, of a trusted proxy. The
+   *   header is taken off, so the worker gets what the client sent.
+   *
+   * Where it is not found, the client is named by its forwarded address if the proxy is
+   * trusted, otherwise by the address that the connection comes from.
+   */
+  by?: 'address' | 'forwarded' | 'cookie' | 'query' | 'proxy-protocol' | null;
+  /**
+   * The name of the header (default: `X-Forwarded-For`, or `Forwarded` of RFC 7239 where there is
+   * none), of the cookie (required), or of the query parameter (default: `sid`).
+   */
+  name?: string | null;
+  /**
+   * The proxies that are believed: addresses, networks such as `10.0.0.0/8`, or the names
+   * `loopback`, `linklocal` and `private`. A string may hold several, with commas between.
+   * Default: `['loopback', 'private']`.
+   */
+  trust?: string | string[] | null;
+  /** How long the first bytes are awaited, in ms, 1 to 60000. Then the address counts. Default: 2000. */
+  headTimeout?: number | null;
+}
+
+/**
  * Options of {@link startCluster}. Unknown ones are passed on to the workers, so all of
  * them must survive `JSON.stringify`. `null` and `undefined` mean "not given".
  */
@@ -41,8 +73,11 @@ export interface ClusterOptions {
   debugPort?: number | string | null;
   /** Serve https. `true` is the deprecated form that has `key` and `cert` beside it. */
   https?: HttpsOptions | boolean | null;
-  /** Send all connections of one client to the same worker. Default: false. */
-  sticky?: boolean | null;
+  /**
+   * Send all connections of one client to the same worker; `true` tells clients apart by their
+   * addresses. Default: false.
+   */
+  sticky?: boolean | StickyOptions | null;
   /** Modules that the agent and the app workers load first, as the worker scripts resolve them. */
   require?: string | string[] | null;
   /** A file to write the master's process id to. Its directory is made; the file goes when the master exits. */
@@ -280,8 +315,12 @@ export class Master extends EventEmitter {
    */
   close(): Promise<void>;
 
-  /** Replace the app workers one after the other, without losing requests. */
-  reload(): void;
+  /**
+   * Replace the app workers, one after the other, without losing requests. SIGUSR2 does the
+   * same. During a reload, one more is done after it. The promise rejects when a new worker
+   * fails, and the old ones go on serving; it may be left alone.
+   */
+  reload(): Promise<void>;
 
   /** What the event `reload-worker` does: {@link reload}. */
   onReload(): void;
@@ -324,6 +363,10 @@ export class Master extends EventEmitter {
   on(event: 'realport', listener: (real: { port?: number; protocol?: string }) => void): this;
   /** The app workers are to be replaced. Emitting it asks for that. */
   on(event: 'reload-worker', listener: () => void): this;
+  /** All app workers have been replaced. */
+  on(event: 'reload-done', listener: () => void): this;
+  /** A new worker has failed, and the old ones go on serving. */
+  on(event: 'reload-failed', listener: (data: { reason: string }) => void): this;
   on(event: string | symbol, listener: (...args: any[]) => void): this;
 }
 

@@ -31,6 +31,7 @@ exports.startCluster = function startCluster(options, callback) {
 };
 
 function createThreadMaster(options) {
+  if (options.sticky) require('./lib/sticky').checkSticky(options);
   const { version } = require('@egg-cluster-rs/egg-cluster/package.json');
   const ThreadMaster = require('@egg-cluster-rs/egg-cluster/lib/master');
   const master = new ThreadMaster(options);

@@ -14,6 +14,7 @@ const EventEmitter = require('events');
 const native = require('./native');
 const Messenger = require('./messenger');
 const Ready = require('./ready');
+const Reloads = require('./reloads');
 const Reporter = require('./reporter');
 const { createLogger } = require('./logger');
 const { nativeConfig } = require('./native_config');
@@ -26,6 +27,7 @@ class Master extends EventEmitter {
   #native = null;
   #reporter = null;
   #ready = new Ready();
+  #reloads = new Reloads();
   #reservations = [];
   #workerFiles = null;
   /** Messages sent before the native master exists. */
@@ -111,10 +113,22 @@ class Master extends EventEmitter {
   }
 
   /**
-   * Replace the app workers, one after the other, without losing requests.
+   * Replace the app workers, one after the other, without losing requests. SIGUSR2 does the
+   * same. During a reload, one more is done after it.
+   *
+   * @return {Promise<void>} rejects when a new worker fails: the old ones go on serving. It may
+   *   be left alone: the reason is logged, and emitted as `reload-failed`.
    */
   reload() {
-    if (this.#native !== null) this.#native.reload();
+    if (!this.isStarted || this.closed) {
+      const state = this.closed ? 'is closing' : 'has not started yet';
+      const refused = Promise.reject(new Error(`reload failed: the master ${state}`));
+      refused.catch(() => {});
+      return refused;
+    }
+    const reloaded = this.#reloads.add();
+    this.#native.reload();
+    return reloaded;
   }
 
   /** What `reload-worker` events do. */
@@ -220,6 +234,10 @@ class Master extends EventEmitter {
     for (const signal of [ 'SIGINT', 'SIGQUIT', 'SIGTERM' ]) {
       process.once(signal, () => this.onSignal(signal));
     }
+    process.on('SIGUSR2', () => {
+      this.logger.info('[master] reload is asked for by signal SIGUSR2');
+      this.onReload();
+    });
     process.once('exit', code => this.onExit(code));
     this.messenger.listenToParent();
     // Others may emit it, too; the native master has acted on its own announcement already.
@@ -323,8 +341,18 @@ class Master extends EventEmitter {
     },
     'message': (master, { message }) => master.#announce(message.action, message.data),
     'to-parent': (master, { message }) => master.messenger.sendToParent(message),
+    'reload-started': master => master.#reloads.started(),
+    'reload-done': master => {
+      master.#reloads.done();
+      master.#announce('reload-done');
+    },
+    'reload-failed': (master, { reason }) => {
+      master.#reloads.failed(reason);
+      master.#announce('reload-failed', { reason });
+    },
     'closing-apps': master => {
       master.closed = true;
+      master.#reloads.end();
     },
     'closed': (master, { code }) => master.#end(code),
     'fatal': master => master.#end(1),

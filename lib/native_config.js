@@ -6,6 +6,7 @@
  */
 
 const { supervisionConfig } = require('./supervision');
+const { stickyKey } = require('./sticky');
 
 const DEFAULT_CLOSE_TIMEOUT_MS = 5000;
 const DEFAULT_AGENT_DEBUG_PORT = 5800;
@@ -35,6 +36,7 @@ function nativeConfig({ options, isProduction, agentWorkerFile, appWorkerFile, w
     protocol: options.https ? 'https' : 'http',
     host: process.env.HOST || null,
     stickyPort: options.sticky ? options.stickyWorkerPort : null,
+    stickyKey: stickyKey(options.sticky),
     debugPort: parseInt(options.debugPort, 10) || null,
     production: Boolean(isProduction),
     isDebug: Boolean(options.isDebug),

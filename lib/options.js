@@ -10,6 +10,7 @@ const os = require('os');
 const path = require('path');
 const { exportsName, NO } = require('./framework_exports');
 const { checkSupervision } = require('./supervision');
+const { checkSticky } = require('./sticky');
 
 // Applications may mock process.cwd later on.
 const initialCwd = process.cwd();
@@ -34,6 +35,7 @@ function parseOptions(options) {
   parsed.port = parsePort('port', parsed.port) || undefined;
   parsePort('debugPort', parsed.debugPort);
   parsed.workers = parseWorkers(parsed.workers);
+  if (parsed.sticky) parsed.sticky = checkSticky(parsed);
   if (parsed.require) parsed.require = [].concat(parsed.require);
 
   // Deprecation messages would go to stderr.
@@ -118,6 +120,7 @@ function checkHttps(options) {
   let { https } = options;
   if (!https) return https;
   if (https === true) {
+    // eslint-disable-next-line no-console -- where egg-cluster prints it, for there is no logger yet
     console.warn('[egg-cluster:deprecated] [master] Please use `https: { key, cert, ca }` instead of `https: true`');
     https = { key: options.key, cert: options.cert };
   }
@@ -135,7 +138,7 @@ function checkJson(options) {
   try {
     JSON.stringify(options);
   } catch (err) {
-    throw new TypeError(`options of startCluster must be JSON, as the workers get them so: ${err.message.split('\n')[0]}`);
+    throw new TypeError(`options of startCluster must be JSON, as the workers get them so: ${err.message.split('\n')[0]}`, { cause: err });
   }
 }
 
@@ -182,13 +185,13 @@ function readPackage(file) {
   try {
     text = fs.readFileSync(file, 'utf8');
   } catch (err) {
-    throw new Error(err.code === 'ENOENT' ? `${file} is not found` : `cannot read ${file}: ${err.message}`);
+    throw new Error(err.code === 'ENOENT' ? `${file} is not found` : `cannot read ${file}: ${err.message}`, { cause: err });
   }
   let pkg;
   try {
     pkg = JSON.parse(text);
   } catch (err) {
-    throw new SyntaxError(`${file} is not valid JSON: ${err.message}`);
+    throw new SyntaxError(`${file} is not valid JSON: ${err.message}`, { cause: err });
   }
   if (typeof pkg !== 'object' || pkg === null) throw new TypeError(`${file} must hold an object, but holds ${describe(pkg)}`);
   return pkg;

@@ -12,6 +12,12 @@ pub enum ConfigError {
     /// A program or script that is to be started does not exist.
     #[error("{0} should exist, and be a file: the workers are started from it")]
     MissingFile(String),
+    /// A network of trusted proxies cannot be read.
+    #[error("stickyKey.trust should hold addresses and networks such as 10.0.0.0/8, but has {0:?}")]
+    BadNetwork(String),
+    /// A cookie or query parameter is looked for, but which?
+    #[error("stickyKey.name should name the cookie or query parameter to look for")]
+    NoKeyName,
     /// No argument or variable of a process can hold a zero byte.
     #[error("a zero byte cannot be passed to a worker, but stands in {0:?}")]
     NulByte(String),

@@ -18,7 +18,7 @@
 //!     /  |  \
 //! core  ipc  sys         decide     speak Node's channel     call the system
 //!     \_/
-//! core uses the message types of ipc; ipc and sys know nothing of the others
+//! core uses the messages of ipc (not its streams); ipc and sys know nothing of the others
 //! ```
 //!
 //! - [`core`] decides, without I/O and without a clock: [`core::Core`] takes inputs and the

@@ -1,5 +1,5 @@
 // Checked with `tsc --noEmit --strict`; never run.
-import { startCluster, Master, ClusterOptions, WorkerInfo } from '../..';
+import { startCluster, Master, ClusterOptions, StickyOptions, WorkerInfo } from '../..';
 import MasterClass = require('../../lib/master');
 
 const options: ClusterOptions = {
@@ -19,7 +19,14 @@ const options: ClusterOptions = {
   customOption: { passed: 'on' },
 };
 
+const sticky: StickyOptions[] = [
+  {},
+  { by: 'forwarded', name: 'X-Real-IP', trust: [ 'loopback', '10.0.0.0/8' ], headTimeout: 500 },
+  { by: 'cookie', name: 'uid', trust: 'private' },
+];
+
 async function main() {
+  await startCluster({ sticky: sticky[1] });
   const master: Master = await startCluster(options);
   await startCluster({}, (error?: Error) => console.log(error && error.message));
 

@@ -339,6 +339,9 @@ test('an application\'s own uncaughtException handler stays the only one', async
 
 test('reload-worker from user code reloads; announced by the native side it does not a second time', async t => {
   const { master, native } = await create(t);
+  master.emit('reload-worker');
+  assert.deepStrictEqual(native.calls, [ [ 'start' ] ], 'not before it is ready');
+  native.emit({ type: 'ready', address: 'http://127.0.0.1:7001', elapsedMs: 1 });
   native.emit({ type: 'message', message: { action: 'reload-worker', from: 'agent' } });
   assert.deepStrictEqual(native.calls, [ [ 'start' ] ]);
   master.emit('reload-worker');
@@ -350,7 +353,28 @@ test('reload-worker from user code reloads; announced by the native side it does
   assert.strictEqual(native.calls.length, 4);
 });
 
-test('messages: defaults, receivers, and those sent before the native side exists', async t => {
+test('a reload is a promise, which nobody has to look at', async t => {
+  const { master, native } = await create(t);
+  await assert.rejects(master.reload(), { message: 'reload failed: the master has not started yet' });
+  native.emit({ type: 'ready', address: 'http://127.0.0.1:7001', elapsedMs: 1 });
+  const first = master.reload();
+  native.emit({ type: 'reload-started', workers: 1 });
+  const [ second, third ] = [ master.reload(), master.reload() ];
+  native.emit({ type: 'reload-done', elapsedMs: 1 });
+  await first;
+  native.emit({ type: 'reload-started', workers: 1 });
+  const failures = [];
+  master.on('reload-failed', data => failures.push(data));
+  native.emit({ type: 'reload-failed', reason: 'it fell over' });
+  for (const reload of [ second, third ]) await assert.rejects(reload, { message: 'reload failed: it fell over' });
+  assert.deepStrictEqual(failures, [ { reason: 'it fell over' } ]);
+  const last = master.reload();
+  native.emit({ type: 'closing-apps', timeoutMs: 1 });
+  await assert.rejects(last, { message: 'reload failed: the master is closing' });
+  await assert.rejects(master.reload(), { message: 'reload failed: the master is closing' });
+});
+
+test('messages: senders, receivers, and those sent before the native side exists', async t => {
   const box = sandbox(t);
   const master = new Master({ baseDir: app(t) });
   const first = { action: 'early', to: 'app' };
@@ -363,9 +387,9 @@ test('messages: defaults, receivers, and those sent before the native side exist
     return native.calls.pop();
   };
   assert.deepStrictEqual(native.calls, [ [ 'start' ], [ 'send', { action: 'early', to: 'app', from: 'master' }, false ] ]);
-  assert.deepStrictEqual(sent({ action: 'a', from: 'agent' }), [ 'send', { action: 'a', from: 'agent', to: 'app' }, false ]);
-  assert.deepStrictEqual(sent({ action: 'a', from: 'app' }), [ 'send', { action: 'a', from: 'app', to: 'agent' }, false ]);
-  assert.deepStrictEqual(sent({ action: 'a', from: 'parent' }), [ 'send', { action: 'a', from: 'parent', to: 'master' }, true ]);
+  assert.deepStrictEqual(sent({ action: 'a', from: 'agent' }), [ 'send', { action: 'a', from: 'agent' }, false ]);
+  assert.deepStrictEqual(sent({ action: 'a', from: 'app' }), [ 'send', { action: 'a', from: 'app' }, false ]);
+  assert.deepStrictEqual(sent({ action: 'a', from: 'parent' }), [ 'send', { action: 'a', from: 'parent' }, true ]);
   assert.deepStrictEqual(sent({ action: 'a', to: 'agent', receiverPid: '5', extra: 1 }),
     [ 'send', { action: 'a', to: 'agent', receiverPid: '5', extra: 1, from: 'master' }, false ]);
   native.calls = [];

@@ -37,6 +37,7 @@ test('everything that the native master is told', t => {
     protocol: 'http',
     host: '10.0.0.1',
     stickyPort: null,
+    stickyKey: null,
     debugPort: null,
     production: true,
     isDebug: false,

@@ -162,7 +162,8 @@ impl Core {
             ChildMessage::Online => self.workers.set_online(id),
             ChildMessage::QueryServer(query) => self.on_query_server(id, &query),
             ChildMessage::Listening(address) => {
-                self.on_worker_listening(now, id, worker_address(address), false);
+                let address = self.correct_port(id, worker_address(address));
+                self.on_worker_listening(now, id, address, false);
             }
             ChildMessage::CloseServer { key } => self.on_close_server(id, &key),
             ChildMessage::ExitedAfterDisconnect { seq } => {
@@ -262,6 +263,7 @@ impl Core {
             return;
         };
         let seq = worker.take_seq();
+        worker.untold_ports.extend(local.map(|local| local.port()));
         let Some(listener) = self.listeners.by_id.get_mut(&id) else {
             return;
         };
@@ -342,6 +344,28 @@ impl Core {
             let text = encode::reply_error(seq, ack, &listener.key, data, errno);
             self.reply(ChildId::App(worker_id), text);
         }
+    }
+
+    /// A server of Node 16 that listens twice tells its second port both times, if both answers
+    /// reach it together. The port that it was given and has not told is the one it means.
+    fn correct_port(&mut self, id: u32, mut address: WorkerAddress) -> WorkerAddress {
+        let Some(worker) = self.workers.get_mut(id) else {
+            return address;
+        };
+        let told = address.port.and_then(|port| u16::try_from(port).ok());
+        match worker
+            .untold_ports
+            .iter()
+            .position(|&port| Some(port) == told)
+        {
+            Some(at) => drop(worker.untold_ports.remove(at)),
+            None => {
+                if let Some(port) = worker.untold_ports.pop() {
+                    address.port = Some(port.into());
+                }
+            }
+        }
+        address
     }
 
     fn on_close_server(&mut self, worker: u32, key: &str) {

@@ -11,6 +11,7 @@ use bytes::Bytes;
 use serde::Serialize;
 use serde_json::value::RawValue;
 
+use super::client_key::ClientKey;
 use crate::ipc::message::{ChildMessage, UserMessage};
 
 /// Names one child for the life of the master; numbers are never used twice.
@@ -150,6 +151,13 @@ pub enum Input {
         /// The client's address; `None` for unix sockets or a client that is gone already.
         peer: Option<IpAddr>,
     },
+    /// Answer to [`Output::Peek`].
+    Peeked {
+        /// The connection.
+        conn: ConnId,
+        /// What was seen.
+        head: Peeked,
+    },
     /// `accept` failed for want of descriptors or memory; accepting pauses for a moment.
     AcceptFailed {
         /// The listener.
@@ -164,6 +172,17 @@ pub enum Input {
         /// How many of them are still alive.
         alive: usize,
     },
+}
+
+/// What is to be seen of a connection.
+#[derive(Debug)]
+pub enum Peeked {
+    /// All that is there, up to [`super::head::LIMIT`], and more than was asked for.
+    Bytes(Bytes),
+    /// There will be no more than was seen, or it cannot be awaited.
+    NoMore,
+    /// The client has gone without a byte.
+    Gone,
 }
 
 /// What the JavaScript face asks for.
@@ -267,6 +286,26 @@ pub enum Output {
         /// Which one.
         conn: ConnId,
     },
+    /// Look at the first bytes of a connection without taking them, as soon as there are more
+    /// than `beyond`; answered by `Peeked`.
+    Peek {
+        /// Which one.
+        conn: ConnId,
+        /// How many have been seen.
+        beyond: usize,
+    },
+    /// `Peeked` is not awaited any more.
+    EndPeek {
+        /// On which connection.
+        conn: ConnId,
+    },
+    /// Take bytes that have been seen off the front of a connection.
+    Skip {
+        /// Which one.
+        conn: ConnId,
+        /// How many.
+        bytes: usize,
+    },
     /// Tell the JavaScript face.
     Emit(Event),
 }
@@ -354,6 +393,8 @@ pub struct Settings {
     pub host: Option<String>,
     /// The port that workers pretend to listen on in sticky mode; `None` without sticky mode.
     pub sticky_port: Option<u16>,
+    /// What names a client in sticky mode.
+    pub client_key: ClientKey,
     /// A second port that serves plain http; passed on in `egg-ready`.
     pub debug_port: Option<u16>,
     /// Replace an app worker that dies, and check that somebody is alive.

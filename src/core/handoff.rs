@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 
 use super::Core;
-use super::affinity::choose_slot;
+use super::affinity::{choose_slot, hash_address};
 use super::cluster::Held;
 use super::event::{
     ChildId, ConnId, Event, Frame, HandleRef, ListenSpec, ListenTarget, ListenerId, Output,
@@ -51,7 +51,8 @@ pub(super) struct Sticky {
 #[derive(Debug, Clone, Copy)]
 pub(super) struct StickyConn {
     conn: ConnId,
-    client: IpAddr,
+    /// Names the client.
+    hash: u64,
     since: Instant,
 }
 
@@ -77,11 +78,14 @@ impl Core {
     ) {
         if self.sticky.listener == Some(id) {
             match peer {
-                Some(client) => self.place_sticky(
+                Some(peer) if self.settings.client_key.wants_head(peer) => {
+                    self.begin_peek(now, conn, peer);
+                }
+                Some(peer) => self.place_sticky(
                     now,
                     StickyConn {
                         conn,
-                        client,
+                        hash: hash_address(peer),
                         since: now,
                     },
                 ),
@@ -324,11 +328,19 @@ impl Core {
         self.regulate_sticky();
     }
 
+    /// A connection whose client has become known.
+    pub(super) fn place_peeked(&mut self, now: Instant, conn: ConnId, hash: u64) {
+        // The time in which a worker should take it begins now.
+        let since = now;
+        self.place_sticky(now, StickyConn { conn, hash, since });
+        self.regulate_sticky();
+    }
+
     /// Gives a connection to the worker of its client's slot.
     fn place_sticky(&mut self, now: Instant, sticky: StickyConn) {
         let workers = &self.workers;
         let is_ready = |slot| workers.ready_in_slot(slot).is_some();
-        let slot = choose_slot(sticky.client, self.sticky.slots, is_ready);
+        let slot = choose_slot(sticky.hash, self.sticky.slots, is_ready);
         let worker = slot.and_then(|slot| self.workers.ready_in_slot(slot));
         self.sticky.held += 1;
         match worker.and_then(|id| Some((id, self.workers.get_mut(id)?))) {
@@ -415,6 +427,7 @@ impl Core {
         self.timers.cancel(Timer::RetryRefused(listener));
         self.timers.cancel(Timer::RetryAccept(listener));
         self.output(Output::CloseListener { listener });
+        self.close_peeking();
         let homeless = std::mem::take(&mut self.sticky.homeless);
         self.sticky.held -= homeless.len();
         for sticky in homeless {
@@ -477,6 +490,7 @@ impl Core {
             self.sticky.accepting = false;
             self.output(Output::PauseAccept { listener: id });
         }
+        self.give_up_all(now);
         if first {
             self.emit(Event::AcceptFailed { errno });
         }

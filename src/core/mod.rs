@@ -18,17 +18,24 @@
 //! | [`handoff`] | connections: who gets one, and what happens to it when that fails |
 //! | [`scheduler`] | the choice of a worker, round robin |
 //! | [`affinity`] | the choice of a slot, sticky mode |
+//! | [`client_key`] | what names a client in sticky mode |
+//! | [`peeking`] | connections whose first bytes are awaited, for that |
+//! | [`head`], [`proxy_header`], [`trust`] | reading those bytes, and whom to believe |
 //! | [`router`] | messages among parent, master, agent and apps |
 //! | [`timer`] | the table of deadlines |
 //! | [`event`] | all types that cross the border |
 
 pub mod affinity;
 mod agent;
+pub mod client_key;
 mod cluster;
 pub mod event;
 mod handoff;
+pub mod head;
 mod intensity;
 mod lifecycle;
+mod peeking;
+mod proxy_header;
 mod reload;
 mod restart;
 mod router;
@@ -37,6 +44,7 @@ mod shutdown;
 #[cfg(test)]
 mod tests;
 mod timer;
+pub mod trust;
 mod watchdog;
 mod workers;
 
@@ -48,6 +56,7 @@ use cluster::Listeners;
 use event::{ChildId, Command, Event, Frame, Input, Output, Settings, Snapshot};
 use handoff::Sticky;
 use lifecycle::Phase;
+use peeking::Peeking;
 use reload::Reload;
 use restart::Restarts;
 use shutdown::Endings;
@@ -70,6 +79,7 @@ pub struct Core {
     sticky: Sticky,
     restarts: Restarts,
     watchdog: Watchdog,
+    peeking: Peeking,
     failed_checks: u32,
     bad_messages: HashMap<ChildId, u32>,
     timers: Timers,
@@ -106,6 +116,7 @@ impl Core {
             reload: None,
             endings: Endings::default(),
             listeners: Listeners::default(),
+            peeking: Peeking::default(),
             failed_checks: 0,
             bad_messages: HashMap::new(),
             timers: Timers::default(),
@@ -140,6 +151,7 @@ impl Core {
                 conn,
                 peer,
             } => self.on_accepted(now, listener, conn, peer),
+            Input::Peeked { conn, head } => self.on_peeked(now, conn, head),
             Input::AcceptFailed { listener, errno } => self.on_accept_failed(now, listener, errno),
             Input::Descendants { child, alive } => self.on_descendants(now, child, alive),
         }
@@ -162,6 +174,7 @@ impl Core {
                 Timer::RetryRefused(listener) => self.retry_refused(now, listener),
                 Timer::HeldTooLong(listener) => self.close_held_too_long(now, listener),
                 Timer::RetryAccept(listener) => self.retry_accept(listener),
+                Timer::HeadTimeout => self.give_up_late(now),
                 Timer::Orphaned(listener) => self.close_orphaned(listener),
                 Timer::Watchdog => self.watch(now),
             }

@@ -30,6 +30,8 @@ pub enum Timer {
     HeldTooLong(ListenerId),
     /// Accepting failed for want of descriptors; try again.
     RetryAccept(ListenerId),
+    /// The first bytes of a sticky connection have not come.
+    HeadTimeout,
     /// No worker has come back for a listener whose last worker died.
     Orphaned(ListenerId),
     /// Look whether the children's event loops turn.

@@ -53,6 +53,8 @@ pub(super) struct Worker {
     reforked: bool,
     inspect_port: Option<u16>,
     next_seq: u64,
+    /// Ports that it was given and has not said to listen on.
+    pub(super) untold_ports: Vec<u16>,
     /// Connections that it has not answered for, oldest first.
     pub(super) newconns: VecDeque<Newconn>,
     /// Connections of sticky mode that its event loop has not taken yet, oldest first.
@@ -241,6 +243,7 @@ impl Core {
             reforked: false,
             inspect_port: self.workers.take_inspect_port(),
             next_seq: 0,
+            untold_ports: Vec::new(),
             newconns: VecDeque::new(),
             sticky_sent: VecDeque::new(),
             sticky_queue: VecDeque::new(),

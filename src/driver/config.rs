@@ -11,7 +11,9 @@ use std::time::Duration;
 use bytes::Bytes;
 use serde::Deserialize;
 
+use crate::core::client_key::{ClientKey, KeyBy};
 use crate::core::event::{ChildId, RestartSettings, Settings, SpawnSpec, WatchdogSettings};
+use crate::core::trust::{Network, Trust};
 use crate::error::ConfigError;
 use crate::sys::spawn::CHANNEL_FD;
 
@@ -35,6 +37,7 @@ pub struct Config {
     protocol: String,
     host: Option<String>,
     sticky_port: Option<u16>,
+    sticky_key: Option<StickyKey>,
     debug_port: Option<u16>,
     production: bool,
     is_debug: bool,
@@ -93,6 +96,50 @@ impl WatchdogConfig {
     }
 }
 
+/// What names a client in sticky mode. The default of everything is JavaScript's to know.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct StickyKey {
+    by: StickyBy,
+    /// Of the header, cookie or query parameter.
+    name: Option<String>,
+    trust: Vec<String>,
+    head_timeout_ms: u64,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+enum StickyBy {
+    Address,
+    Forwarded,
+    Cookie,
+    Query,
+    ProxyProtocol,
+}
+
+impl StickyKey {
+    fn read(self) -> Result<ClientKey, ConfigError> {
+        let mut networks = Vec::with_capacity(self.trust.len());
+        for text in self.trust {
+            let network = text.parse::<Network>();
+            networks.push(network.map_err(|()| ConfigError::BadNetwork(text))?);
+        }
+        let by = match (self.by, self.name) {
+            (StickyBy::Address, _) => KeyBy::Address,
+            (StickyBy::Forwarded, header) => KeyBy::Forwarded(header),
+            (StickyBy::ProxyProtocol, _) => KeyBy::ProxyProtocol,
+            (StickyBy::Cookie, Some(name)) => KeyBy::Cookie(name),
+            (StickyBy::Query, Some(name)) => KeyBy::Query(name),
+            (StickyBy::Cookie | StickyBy::Query, None) => return Err(ConfigError::NoKeyName),
+        };
+        Ok(ClientKey {
+            by,
+            trust: Trust::new(networks),
+            head_timeout: Duration::from_millis(self.head_timeout_ms),
+        })
+    }
+}
+
 /// Everything that the children have in common.
 #[derive(Debug)]
 pub struct Launch {
@@ -133,7 +180,7 @@ impl Config {
             }
         }
         let launch = config.launch()?;
-        Ok((config.into_settings(), launch))
+        Ok((config.into_settings()?, launch))
     }
 
     fn launch(&self) -> Result<Launch, ConfigError> {
@@ -160,14 +207,16 @@ impl Config {
         })
     }
 
-    fn into_settings(self) -> Settings {
-        Settings {
+    fn into_settings(self) -> Result<Settings, ConfigError> {
+        let client_key = self.sticky_key.map(StickyKey::read).transpose()?;
+        Ok(Settings {
             master_pid: i32::try_from(std::process::id()).unwrap_or_default(),
             workers: self.workers,
             port: self.port,
             protocol: self.protocol,
             host: self.host.filter(|host| !host.is_empty()),
             sticky_port: self.sticky_port,
+            client_key: client_key.unwrap_or_default(),
             debug_port: self.debug_port,
             production: self.production,
             options: Bytes::from(self.options_json),
@@ -179,7 +228,7 @@ impl Config {
             watchdog: self.watchdog.map(WatchdogConfig::into_settings),
             app_close_timeout: Duration::from_millis(self.app_close_timeout_ms),
             agent_close_timeout: Duration::from_millis(self.agent_close_timeout_ms),
-        }
+        })
     }
 }
 
@@ -281,6 +330,33 @@ mod tests {
         }
     }
 
+    fn key(by: &str, network: &str) -> serde_json::Value {
+        serde_json::json!({ "by": by, "name": null, "trust": [network], "headTimeoutMs": 1500 })
+    }
+
+    #[test]
+    fn what_names_a_client_in_sticky_mode() {
+        let (settings, _) = Config::parse(&config(|_| {})).unwrap();
+        assert_eq!(settings.client_key.by, KeyBy::Address);
+        for (by, expected) in [
+            ("address", KeyBy::Address),
+            ("forwarded", KeyBy::Forwarded(None)),
+            ("proxy-protocol", KeyBy::ProxyProtocol),
+        ] {
+            let json = config(|json| json["stickyKey"] = key(by, "10.0.0.0/8"));
+            let client_key = Config::parse(&json).unwrap().0.client_key;
+            assert_eq!(client_key.by, expected);
+            assert_eq!(client_key.head_timeout, Duration::from_millis(1500));
+            assert!(client_key.trust.has("10.1.1.1".parse().unwrap()));
+        }
+        let named = config(|json| {
+            json["stickyKey"] = key("cookie", "::1");
+            json["stickyKey"]["name"] = "id".into();
+        });
+        let by = Config::parse(&named).unwrap().0.client_key.by;
+        assert_eq!(by, KeyBy::Cookie("id".into()));
+    }
+
     #[test]
     fn the_agent_is_no_cluster_worker() {
         let (_, launch) = Config::parse(&config(|_| {})).unwrap();
@@ -309,6 +385,18 @@ mod tests {
             (config(|json| json["env"]["B"] = "a\0b".into()), "zero byte"),
             (config(|json| json["surprise"] = 1.into()), "surprise"),
             (config(|json| json["port"] = 70_000.into()), "70000"),
+            (
+                config(|json| json["stickyKey"] = key("cookie", "::/0")),
+                "name",
+            ),
+            (
+                config(|json| json["stickyKey"] = key("moon", "::/0")),
+                "moon",
+            ),
+            (
+                config(|json| json["stickyKey"] = key("forwarded", "10/8")),
+                "10/8",
+            ),
             ("[]".to_owned(), "configuration"),
         ];
         for (json, part) in cases {

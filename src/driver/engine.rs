@@ -16,6 +16,7 @@ use tokio::task::spawn_local;
 use super::EventSink;
 use super::child::{Channel, Child, Handles, Level};
 use super::config::Launch;
+use super::peeks::Peeks;
 use super::tables::{Connections, Listener, Socket};
 use super::tasks::{self, Gate};
 use crate::core::Core;
@@ -57,6 +58,7 @@ pub(super) struct Engine {
     /// Descendants as they were listed when a child was first signalled.
     descendants: HashMap<ChildId, Vec<sys::process_tree::Identity>>,
     connections: Connections,
+    peeks: Peeks,
     listeners: HashMap<ListenerId, Listener>,
     /// Children whose outboxes have got something.
     dirty: Vec<ChildId>,
@@ -79,6 +81,7 @@ impl Engine {
                 children: HashMap::new(),
                 descendants: HashMap::new(),
                 connections: Connections::default(),
+                peeks: Peeks::default(),
                 listeners: HashMap::new(),
                 dirty: Vec::new(),
                 reading: None,
@@ -362,6 +365,42 @@ impl Engine {
         Progress::More
     }
 
+    /// Looks at the first bytes of a connection again; `ended` when no more will come.
+    pub(super) fn look(&mut self, conn: ConnId, ended: bool) -> Progress {
+        let Self {
+            connections,
+            buffer,
+            ..
+        } = self;
+        if let Some(head) = self.peeks.look(connections, conn, ended, buffer) {
+            self.feed(Input::Peeked { conn, head });
+            self.settle();
+        }
+        self.peeks.progress(conn)
+    }
+
+    fn peek(&mut self, conn: ConnId, beyond: usize) {
+        let Self {
+            connections,
+            buffer,
+            me,
+            ..
+        } = self;
+        if let Some(head) = self.peeks.ask(connections, conn, beyond, buffer, me) {
+            self.core
+                .handle_input(Instant::now(), Input::Peeked { conn, head });
+        }
+    }
+
+    fn skip(&mut self, conn: ConnId, bytes: usize) {
+        if let Some(socket) = self.connections.get(conn)
+            && let Err(error) = sys::peek::skip(socket, &mut self.buffer, bytes)
+        {
+            // The client has reset the connection meanwhile. The worker will see its end.
+            tracing::debug!(?conn, %error, "the header of a connection cannot be taken");
+        }
+    }
+
     /// Looks whether a child has ended; true when there is nothing to wait for any more.
     pub(super) fn reap(&mut self, child: ChildId) -> bool {
         let Some(pid) = self.children.get(&child).map(|entry| entry.pid) else {
@@ -411,6 +450,9 @@ impl Engine {
                 Output::PauseAccept { listener } => self.set_accepting(listener, false),
                 Output::CloseListener { listener } => drop(self.listeners.remove(&listener)),
                 Output::CloseConn { conn } => self.connections.remove(conn),
+                Output::Peek { conn, beyond } => self.peek(conn, beyond),
+                Output::EndPeek { conn } => self.peeks.end(conn),
+                Output::Skip { conn, bytes } => self.skip(conn, bytes),
                 Output::Emit(event) => self.emit(&event),
             }
         }
@@ -605,7 +647,13 @@ impl Engine {
         } else {
             Socket::Shared(fd)
         };
-        self.listeners.insert(listener, Listener { socket, path });
+        let is_ours = !matches!(spec.target, ListenTarget::Fd(_));
+        let entry = Listener {
+            socket,
+            path,
+            is_ours,
+        };
+        self.listeners.insert(listener, entry);
         Ok(())
     }
 

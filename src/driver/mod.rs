@@ -6,6 +6,7 @@
 //! | [`pace`] | rests a moment under load, so that one wake-up finds more work |
 //! | [`engine`] | holds the core, feeds it inputs and performs its outputs |
 //! | [`child`] | one child: its process, its channel, its descendants |
+//! | [`peeks`] | connections whose first bytes are awaited |
 //! | [`tables`] | the descriptors behind the core's ids |
 //! | [`tasks`] | waits for descriptors to be ready, and for children to end |
 //!
@@ -17,6 +18,7 @@ mod child;
 pub mod config;
 mod engine;
 mod pace;
+mod peeks;
 mod tables;
 mod tasks;
 

@@ -8,6 +8,7 @@ use slab::Slab;
 
 use super::tasks::Gate;
 use crate::core::event::ConnId;
+use crate::sys;
 use crate::sys::reactor::Watched;
 
 /// The master's duplicates of accepted connections.
@@ -49,6 +50,8 @@ pub(super) struct Listener {
     pub(super) socket: Socket,
     /// The file of a unix socket, removed when the listener is closed.
     pub(super) path: Option<PathBuf>,
+    /// Bound here, and not a descriptor that the process had before.
+    pub(super) is_ours: bool,
 }
 
 /// Who accepts.
@@ -75,8 +78,11 @@ impl Drop for Listener {
             // It may have been removed by hand.
             let _ = std::fs::remove_file(path);
         }
-        if let Socket::Accepting(_, gate) = &self.socket {
-            // Lets the accepting task see that the listener is gone.
+        if let Socket::Accepting(fd, gate) = &self.socket {
+            if self.is_ours {
+                // The accepting task lets go of its share a moment later.
+                sys::listener::refuse(fd.get_ref().as_fd());
+            }
             gate.close_for_ever();
         }
     }

@@ -10,7 +10,7 @@ use tokio::io::Interest;
 use tokio::sync::Notify;
 
 use super::engine::{Engine, Progress};
-use crate::core::event::{ChildId, ListenerId};
+use crate::core::event::{ChildId, ConnId, ListenerId};
 use crate::sys;
 use crate::sys::reactor::{Watched, watch};
 
@@ -143,6 +143,22 @@ pub(super) async fn accept(
             return;
         };
         match engine.borrow_mut().accept_batch(listener) {
+            Progress::More => ready.retain_ready(),
+            Progress::Blocked => ready.clear_ready(),
+            Progress::Ended => return,
+        }
+    }
+}
+
+/// Looks at the first bytes of a connection, each time that some have come.
+pub(super) async fn peek(engine: Weak<RefCell<Engine>>, conn: ConnId, socket: Watched) {
+    loop {
+        let ready = socket.readable().await;
+        let (Ok(mut ready), Some(engine)) = (ready, engine.upgrade()) else {
+            return;
+        };
+        let ended = ready.ready().is_read_closed();
+        match engine.borrow_mut().look(conn, ended) {
             Progress::More => ready.retain_ready(),
             Progress::Blocked => ready.clear_ready(),
             Progress::Ended => return,

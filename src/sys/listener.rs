@@ -188,6 +188,14 @@ pub fn inherited(fd: i32, backlog: Option<i32>) -> io::Result<OwnedFd> {
     Ok(socket)
 }
 
+/// Makes a listening socket refuse connections at once, though other descriptors of this
+/// process may keep it open for a moment. Not for a socket that others share.
+///
+/// Where the system has no such thing (macOS) closing has to do.
+pub fn refuse(fd: BorrowedFd<'_>) {
+    let _ = nix::sys::socket::shutdown(fd.as_raw_fd(), nix::sys::socket::Shutdown::Both);
+}
+
 /// The address a socket is bound to; `None` for unix sockets.
 #[must_use]
 pub fn local_address(fd: BorrowedFd<'_>) -> Option<SocketAddr> {
@@ -613,5 +621,17 @@ mod tests {
         );
         let alone = udp(V4, 0, false, false).unwrap();
         assert_eq!(errno(udp(V4, port(&alone), false, true)), libc::EADDRINUSE);
+    }
+
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn a_socket_that_refuses_lets_nobody_in_though_it_is_open() {
+        let address = Some(IpAddr::V4(Ipv4Addr::LOCALHOST));
+        let listener = tcp(address, 0, false, Some(0)).unwrap();
+        let port = local_address(listener.as_fd()).unwrap().port();
+        assert!(TcpStream::connect((Ipv4Addr::LOCALHOST, port)).is_ok());
+        refuse(listener.as_fd());
+        let error = TcpStream::connect((Ipv4Addr::LOCALHOST, port)).unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::ConnectionRefused);
     }
 }

@@ -13,10 +13,12 @@
 //! | [`process_tree`] | the descendants of a child, safe against reused process ids |
 //! | [`reactor`] | descriptors whose readiness is awaited |
 //! | [`listener`] | TCP, unix, UDP and inherited sockets bound as Node's primary binds them; accepting |
+//! | [`peek`] | the first bytes of a connection, looked at or taken |
 //! | [`port`] | finding a TCP port and keeping it while workers bind it |
 
 pub mod channel;
 pub mod listener;
+pub mod peek;
 pub mod port;
 pub mod process;
 pub mod process_tree;

@@ -225,3 +225,22 @@ fn questions_about_sockets_are_answered() {
         json!({"cmd": "NODE_SOCKET_COUNT", "key": "k", "count": 0})
     )));
 }
+
+#[test]
+fn a_server_that_tells_its_second_port_twice_means_the_first_as_well() {
+    let mut world = started(1);
+    query(&mut world, 1, json!({"port": 7001}));
+    query(&mut world, 1, json!({"port": 9000}));
+    for _ in 0..2 {
+        let listening = json!({"act": "listening", "index": 0, "data": null, "address": null,
+            "port": 9000, "addressType": 4});
+        world.say_cluster(1, listening);
+    }
+    let ports: Vec<_> = world
+        .events_of("app-listening")
+        .iter()
+        .map(|event| event["address"]["port"].clone())
+        .collect();
+    assert_eq!(ports, [9000, 7001]);
+    assert_eq!(world.events_of("ready").len(), 1);
+}

@@ -6,6 +6,7 @@ mod closing;
 mod connections;
 mod listeners;
 mod messages;
+mod peeking;
 mod reloading;
 mod restarting;
 mod sticky;
@@ -46,6 +47,10 @@ pub(super) struct World {
     pub closed_listeners: Vec<ListenerId>,
     /// Accepted connections that the core has not closed yet.
     pub conns: BTreeSet<ConnId>,
+    /// Connections whose first bytes are asked for, with how many have been seen.
+    pub peeks: BTreeMap<ConnId, usize>,
+    /// Bytes taken off the front of connections.
+    pub skips: BTreeMap<ConnId, usize>,
     next_conn: u64,
     seqs: BTreeMap<u32, u64>,
     pub spawns: Vec<SpawnSpec>,
@@ -67,6 +72,7 @@ pub(super) fn settings(workers: u32) -> Settings {
         protocol: "http".into(),
         host: None,
         sticky_port: None,
+        client_key: Default::default(),
         debug_port: None,
         production: true,
         options: Bytes::from_static(br#"{"port":7001}"#),
@@ -106,6 +112,8 @@ impl World {
             accepting: BTreeSet::new(),
             closed_listeners: Vec::new(),
             conns: BTreeSet::new(),
+            peeks: BTreeMap::new(),
+            skips: BTreeMap::new(),
             next_conn: 0,
             seqs: BTreeMap::new(),
             spawns: Vec::new(),
@@ -288,6 +296,12 @@ impl World {
                 self.closed_listeners.push(listener);
             }
             Output::CloseConn { conn } => assert!(self.conns.remove(&conn), "closed twice"),
+            Output::Peek { conn, beyond } => {
+                let asked = self.peeks.insert(conn, beyond);
+                assert_eq!(asked, None, "{conn:?} is asked for already");
+            }
+            Output::EndPeek { conn } => assert!(self.peeks.remove(&conn).is_some(), "not asked"),
+            Output::Skip { conn, bytes } => assert_eq!(self.skips.insert(conn, bytes), None),
             Output::Emit(event) => self.events.push(serde_json::to_value(&event).unwrap()),
         }
     }
