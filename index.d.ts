@@ -93,7 +93,41 @@ export interface ClusterOptions {
   startMode?: 'process' | 'worker_threads' | null;
   /** With `worker_threads`: one app thread for each of these ports. */
   ports?: Array<number | string> | null;
+  /** When what has died is started again. */
+  restart?: RestartOptions | null;
+  /** How hung workers are found and replaced; `false`: not at all. */
+  watchdog?: WatchdogOptions | false | null;
   [name: string]: unknown;
+}
+
+/** When workers and the agent are started again after they died. See docs/restarts.md. */
+export interface RestartOptions {
+  /** Whoever has been ready for so long, in ms, is stable: its next death is the first again. Default: 10000. */
+  stableTime?: number | null;
+  /** The longest delay before a new worker, in ms. Default: 30000. */
+  maxDelay?: number | null;
+  /** More than `limit` restarts of app workers (default: 60) within `period` ms (default: 60000): all wait for `maxDelay`. */
+  intensity?: { limit?: number | null; period?: number | null } | null;
+  /**
+   * The master exits with code 69 when no app worker has been ready for so long, in ms, and
+   * restarts have become as slow as they get. `false`: it goes on for ever. Default: 60000.
+   */
+  giveUp?: number | false | null;
+}
+
+/** How hung workers and agents are found. See docs/watchdog.md. */
+export interface WatchdogOptions {
+  /** An event loop that has not answered for so long, in ms, is hung. From 1000. Default: 60000. */
+  timeout?: number | null;
+  /** Whoever is not ready so long after its fork, in ms, is hung. From 1000. Default: `false`, no limit. */
+  bootTimeout?: number | false | null;
+  /** How often a process is asked that has no connection to answer, in ms. From 100. Default: 5000. */
+  interval?: number | null;
+  /**
+   * `restart` (the default): a hung process is killed, and so replaced. `report`: it is only
+   * logged. Where dead workers are not replaced (`local`, `unittest`), always the latter.
+   */
+  action?: 'restart' | 'report' | null;
 }
 
 /** The options as the workers get them, with all defaults. */
@@ -135,7 +169,34 @@ export interface WorkerInfo {
   readonly state: WorkerState;
   /** The agent has started; the app worker listens on the application's port. */
   readonly ready: boolean;
+  /** It answers, as far as it has been asked. */
+  readonly responsive: boolean;
   readonly status: 'starting' | 'started';
+}
+
+/** What is kept of a slot, whoever is in it. */
+export interface SlotInfo {
+  /** From 0; null for the place of the agent. */
+  readonly slot: number | null;
+  /** The id of the process in it. */
+  readonly worker: number | null;
+  /** How often a new process had to take the place of a dead one. */
+  readonly restarts: number;
+  /** How often in a row it died before it was stable. */
+  readonly strikes: number;
+  /** It is empty, and a new process comes after a delay. */
+  readonly waiting: boolean;
+  /** The last end that the master had not brought about. */
+  readonly lastExit: {
+    readonly id: number;
+    readonly pid: number;
+    readonly code: number | null;
+    readonly signal: NodeJS.Signals | null;
+    /** It had been ready. */
+    readonly ready: boolean;
+  } | null;
+  /** What else went wrong last: a process that could not be started, or was hung. */
+  readonly lastError: string | null;
 }
 
 /** Looks up workers, which it names by their process ids. */
@@ -148,6 +209,10 @@ export interface WorkerManager {
   getListeningWorkerIds(): number[];
   getWorker(pid: number): WorkerInfo | undefined;
   getAgent(): WorkerInfo | null;
+  /** The slots of the app workers. */
+  getSlots(): SlotInfo[];
+  /** The place of the agent; null before the start. */
+  getAgentSlot(): SlotInfo | null;
   /** How many agents have started, and how many app workers there are. */
   count(): { agent: number; worker: number };
 }

@@ -21,7 +21,7 @@ const { nativeConfig } = require('./native_config');
 const { parseOptions, isProduction, readPackage } = require('./options');
 const { WorkerManager, AgentWorker, AppWorker } = require('./views');
 
-const IDLE_SNAPSHOT = { phase: 'starting', agent: null, workers: [] };
+const IDLE_SNAPSHOT = { phase: 'starting', agent: null, workers: [], slots: [], agentSlot: null };
 
 class Master extends EventEmitter {
   #native = null;

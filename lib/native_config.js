@@ -5,6 +5,7 @@
  * state of this process.
  */
 
+const { supervisionConfig } = require('./supervision');
 const { stickyKey } = require('./sticky');
 
 const DEFAULT_CLOSE_TIMEOUT_MS = 5000;
@@ -44,6 +45,7 @@ function nativeConfig({ options, isProduction, agentWorkerFile, appWorkerFile, w
     shareListeners: sharesListeners(),
     appCloseTimeoutMs: closeTimeout('EGG_APP_CLOSE_TIMEOUT', legacyTimeout, warn),
     agentCloseTimeoutMs: closeTimeout('EGG_AGENT_CLOSE_TIMEOUT', legacyTimeout, warn),
+    ...supervisionConfig(options, Boolean(isProduction)),
   };
 }
 

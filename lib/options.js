@@ -9,6 +9,7 @@ const fs = require('fs');
 const os = require('os');
 const path = require('path');
 const { exportsName, NO } = require('./framework_exports');
+const { checkSupervision } = require('./supervision');
 const { checkSticky } = require('./sticky');
 
 // Applications may mock process.cwd later on.
@@ -23,6 +24,7 @@ const MAX_PORT = 65535;
  */
 function parseOptions(options) {
   checkTypes(options);
+  checkSupervision(options);
   const parsed = mergeDefaults(options);
   if (!parsed.workers) parsed.workers = os.cpus().length || 1;
   if (!parsed.env && process.env.EGG_SERVER_ENV) parsed.env = process.env.EGG_SERVER_ENV;

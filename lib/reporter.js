@@ -77,6 +77,22 @@ const LINES = {
   'app-disconnected': reportAppDisconnected,
   'app-exited': reportAppExited,
 
+  'restart-limit': r =>
+    r.cforkError('worker died too fast (total %d disconnect, %d unexpected exit)', r.disconnects, 0),
+  'gave-up': (r, { noneReadyMs, code }) =>
+    r.logger.error(
+      '[master] no app worker has been ready for %sms and restarts do not help, giving up, exiting with code:%s',
+      noneReadyMs, code),
+  'stuck': (r, event) =>
+    r.logger.warn('[master] %s has not answered for %sms%s', childName(event), event.silentMs,
+      event.role === 'app' ? ', new connections go to others' : ''),
+  'recovered': (r, event) =>
+    r.logger.warn('[master] %s answers again after %sms', childName(event), event.silentMs),
+  'hung': (r, event) =>
+    r.logger.error('[master] %s %s %sms%s', childName(event),
+      event.booting ? 'is not ready after' : 'has not answered for', event.silentMs,
+      event.killed ? ' and will be killed' : ''),
+
   'spawn-failed': (r, event) =>
     r.logger.error('[master] cannot start the process of %s#%s: %s', roleName(event.role), event.id, event.reason),
   'ready': reportReady,
@@ -130,9 +146,8 @@ const REFORK = {
   refork: { disabled: false, line: () => {} },
   later: {
     disabled: false,
-    line(r) {
-      r.cforkError('worker died too fast (total %d disconnect, %d unexpected exit)', r.disconnects, 0);
-      r.cforkError('don\'t fork new work (refork: true)');
+    line(r, pid, reforkInMs) {
+      r.cforkError('don\'t fork new work at once, worker:%s will be replaced in %sms', pid, reforkInMs);
     },
   },
   off: { disabled: false, line: r => r.cforkError('don\'t fork new work (refork: false)') },
@@ -142,14 +157,14 @@ const REFORK = {
   },
 };
 
-function reportAppDisconnected(r, { id, pid, exitedAfterDisconnect, state, refork, workers }) {
+function reportAppDisconnected(r, { id, pid, exitedAfterDisconnect, state, refork, reforkInMs, workers }) {
   const { disabled, line } = REFORK[refork];
   r.disconnects++;
   if (disabled) r.leaving.add(pid);
   const cfork = disabled ? 'cforkInfo' : 'cforkError';
   r[cfork]('worker:%s disconnect (exitedAfterDisconnect: %s, state: %s, isDead: false, worker.disableRefork: %s)',
     pid, exitedAfterDisconnect, state, disabled);
-  line(r, pid);
+  line(r, pid, reforkInMs);
   r.logger.info('[master] app_worker#%s:%s disconnect, suicide: %s, state: %s, current workers: %j',
     id, pid, exitedAfterDisconnect, state, workers.map(String));
 }

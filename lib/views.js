@@ -10,8 +10,8 @@
 /** A worker or the agent at the moment of the look-up. */
 function workerView(worker) {
   if (!worker) return null;
-  const { id, pid, slot, state, ready } = worker;
-  return { id, pid, workerId: pid, slot, state, ready, status: ready ? 'started' : 'starting' };
+  const { id, pid, slot, state, ready, responsive } = worker;
+  return { id, pid, workerId: pid, slot, state, ready, responsive, status: ready ? 'started' : 'starting' };
 }
 
 /** `master.workerManager`. Workers are named by their process ids. */
@@ -48,6 +48,16 @@ class WorkerManager {
   /** @return {Object|null} */
   getAgent() {
     return workerView(this.#snapshot().agent);
+  }
+
+  /** @return {Object[]} what is kept of each app worker's slot: restarts, the last exit */
+  getSlots() {
+    return this.#snapshot().slots;
+  }
+
+  /** @return {Object|null} the same of the agent's place; null before the start */
+  getAgentSlot() {
+    return this.#snapshot().agentSlot;
   }
 
   /** @return {{agent: number, worker: number}} the agents that have started, and the app workers there are */

@@ -107,6 +107,8 @@ struct Worker {
     inbox: VecDeque<ChildMessage>,
     acks: usize,
     nacks: Vec<u32>,
+    /// How many pings were answered.
+    pongs: usize,
     /// How many descriptors came in.
     received: usize,
     closed: bool,
@@ -182,6 +184,7 @@ impl Worker {
             inbox: VecDeque::new(),
             acks: 0,
             nacks: Vec::new(),
+            pongs: 0,
             received: 0,
             closed: false,
             seq: 0,
@@ -246,7 +249,9 @@ impl Worker {
 
     fn hear(&mut self, line: &Bytes) {
         match parse(line).unwrap() {
+            Line::Nack if self.outbox.take_pong() => self.pongs += 1,
             Line::Ack => {
+                assert!(!self.outbox.take_pong(), "a ping took a descriptor");
                 let handle = self.outbox.acked().expect("an ack that was not due");
                 self.handles.table.remove(&handle);
                 self.acks += 1;
@@ -259,6 +264,19 @@ impl Worker {
                 self.inbox.push_back(message);
             }
             Line::Plain(message) => self.inbox.push_back(message),
+        }
+    }
+
+    /// The next line, whatever it is.
+    fn next_raw_line(&mut self) -> Bytes {
+        loop {
+            if let Some(line) = self.decoder.next_line() {
+                return line;
+            }
+            assert!(!self.closed, "the worker left");
+            let mut fds = [PollFd::new(self.channel.as_fd(), PollFlags::POLLIN)];
+            poll(&mut fds, PollTimeout::from(1000_u16)).unwrap();
+            self.read();
         }
     }
 
@@ -489,6 +507,85 @@ fn two_thousand_connections_behind_one_another_reach_the_right_servers() {
     let handles = &worker.handles;
     assert_eq!(handles.with_newline + handles.with_whole_line, CONNECTIONS);
     assert!(handles.with_newline > 100 && handles.with_whole_line > 100);
+}
+
+#[test]
+fn pings_among_pipelined_connections_take_none_of_their_descriptors() {
+    const CONNECTIONS: usize = 1_000;
+    raise_limit();
+    let listener = loopback();
+    let local = Some(listener.local_addr().unwrap());
+    let mut worker = Worker::start();
+    let keys = ["a", "b"].map(|name| worker.listen(name, &json!([0, "127.0.0.1"]), local).0);
+    let prefixes = keys.map(|key| encode::newconn_prefix(&key));
+
+    let (mut clients, mut pings) = (Vec::new(), 0);
+    for number in 0..CONNECTIONS {
+        if number % 100 == 0 {
+            // What follows piles up unread.
+            worker.tell("block", &json!(50));
+        }
+        let server = (number * number / 3) % 2;
+        let (client, accepted) = connect(&listener);
+        // Before, between and behind connections, also right behind one that is half written.
+        if number % 3 == 0 {
+            worker.outbox.push(Frame::Ping);
+            pings += 1;
+        }
+        worker.newconn(&prefixes[server], accepted);
+        clients.push((client, ["a", "b"][server]));
+        if number % 7 == 0 {
+            worker.outbox.push(Frame::Ping);
+            pings += 1;
+        }
+        if number % 20 == 7 {
+            worker.tell("bulk", &json!("x".repeat(65_370 + number / 10)));
+        }
+        if number % 5 < 3 {
+            let _ = worker.flush();
+        }
+        if number % 4 == 0 {
+            worker.turn();
+        }
+    }
+    worker.until("all answers", |worker| {
+        worker.acks == CONNECTIONS && worker.pongs == pings
+    });
+    assert!(worker.nacks.is_empty());
+    assert_eq!(worker.outbox.in_flight(), 0);
+    for (client, name) in clients {
+        let port = client.local_addr().unwrap().port();
+        assert_eq!(answer(client), format!("{name}:{port}"));
+    }
+}
+
+/// Why the outbox holds descriptors back behind a ping: without that, this is what happens.
+#[test]
+fn a_ping_in_front_of_a_descriptor_takes_it() {
+    let listener = loopback();
+    let local = Some(listener.local_addr().unwrap());
+    let mut worker = Worker::start();
+    let key = worker.listen("a", &json!([0, "127.0.0.1"]), local).0;
+    // Both are read at once: when it has counted, it does not read again before it has blocked.
+    worker.tell("count", &Value::Null);
+    worker.tell("block", &json!(500));
+    worker.expect_user("counted");
+    let (_client, accepted) = connect(&listener);
+    worker.outbox.push(Frame::Message {
+        head: Bytes::from_static(encode::PING),
+        tail: Bytes::new(),
+    });
+    assert_eq!(worker.flush(), Flush::Drained);
+    worker.newconn(&encode::newconn_prefix(&key), accepted);
+    assert_eq!(worker.flush(), Flush::Drained);
+    // The first answer is the ping's, and it is an ack; the connection's own line gets nothing.
+    let answers: Vec<Line> = (0..2)
+        .map(|_| parse(&worker.next_raw_line()).unwrap())
+        .collect();
+    assert!(
+        matches!(answers[..], [Line::Ack, Line::Nack]),
+        "{answers:?}"
+    );
 }
 
 #[test]

@@ -56,7 +56,11 @@ impl Cluster {
             "optionsJson": "{}", "workers": workers, "port": null, "protocol": "http",
             "host": null, "stickyPort": null, "debugPort": null, "production": true,
             "isDebug": false, "agentInspectPort": null, "appInspectBase": null,
-            "shareListeners": false, "appCloseTimeoutMs": 5000, "agentCloseTimeoutMs": 5000
+            "shareListeners": false, "appCloseTimeoutMs": 5000, "agentCloseTimeoutMs": 5000,
+            "restart": { "stableTimeMs": 10_000, "maxDelayMs": 30_000, "intensityLimit": 60,
+                "intensityPeriodMs": 60_000, "giveUpMs": 60_000 },
+            "watchdog": { "timeoutMs": 60_000, "bootTimeoutMs": null, "intervalMs": 5000,
+                "kills": true }
         });
         let (settings, launch) = Config::parse(&config.to_string()).unwrap();
         let (send, events) = mpsc::channel();

@@ -404,10 +404,10 @@ test('the views read the native side at each look', async t => {
   assert.strictEqual(master.agentWorker.instance, null);
   native.state = {
     phase: 'running',
-    agent: { id: 2, pid: 60, slot: null, state: 'online', ready: true },
+    agent: { id: 2, pid: 60, slot: null, state: 'online', ready: true, responsive: true },
     workers: [
-      { id: 1, pid: 71, slot: 0, state: 'listening', ready: true },
-      { id: 3, pid: 73, slot: 1, state: 'none', ready: false },
+      { id: 1, pid: 71, slot: 0, state: 'listening', ready: true, responsive: true },
+      { id: 3, pid: 73, slot: 1, state: 'none', ready: false, responsive: true },
     ],
   };
   const { workerManager, agentWorker, appWorker } = master;
@@ -415,7 +415,7 @@ test('the views read the native side at each look', async t => {
   assert.deepStrictEqual(workerManager.listWorkerIds(), [ 71, 73 ]);
   assert.deepStrictEqual(workerManager.getListeningWorkerIds(), [ 71 ]);
   assert.deepStrictEqual(workerManager.count(), { agent: 1, worker: 2 });
-  assert.deepStrictEqual(workerManager.getWorker(73), { id: 3, pid: 73, workerId: 73, slot: 1, state: 'none', ready: false, status: 'starting' });
+  assert.deepStrictEqual(workerManager.getWorker(73), { id: 3, pid: 73, workerId: 73, slot: 1, state: 'none', ready: false, responsive: true, status: 'starting' });
   assert.strictEqual(workerManager.getWorker(99), undefined);
   assert.deepStrictEqual([ agentWorker.instance.id, agentWorker.instance.workerId, agentWorker.instance.status ], [ 2, 60, 'started' ]);
   assert.strictEqual(workerManager.getAgent().pid, 60);

@@ -81,9 +81,29 @@ test('an app worker that dies in production', () => {
 
 test('an app worker that dies outside production, or too often', () => {
   assert.deepStrictEqual(linesFor([ { ...disconnected, refork: 'off' } ])[1], 'err [cfork] don\'t fork new work (refork: false)');
-  assert.deepStrictEqual(linesFor([ disconnected, disconnected ].map(event => ({ ...event, refork: 'later' }))).slice(5, 7), [
-    'err [cfork] worker died too fast (total 2 disconnect, 0 unexpected exit)',
-    'err [cfork] don\'t fork new work (refork: true)',
+  assert.strictEqual(linesFor([ { ...disconnected, refork: 'later', reforkInMs: 512 } ])[1],
+    'err [cfork] don\'t fork new work at once, worker:2811 will be replaced in 512ms');
+  assert.deepStrictEqual(linesFor([ { ...disconnected, refork: 'refork' }, { type: 'restart-limit', limit: 60, periodMs: 60000 } ]).slice(2),
+    [ 'err [cfork] worker died too fast (total 1 disconnect, 0 unexpected exit)' ]);
+  assert.deepStrictEqual(linesFor([ { type: 'gave-up', noneReadyMs: 61000, code: 69 } ]),
+    [ 'ERROR [master] no app worker has been ready for 61000ms and restarts do not help, giving up, exiting with code:69' ]);
+});
+
+test('what the watchdog sees', () => {
+  const app = { role: 'app', id: 1, pid: 2811 };
+  const agent = { role: 'agent', id: 1, pid: 2810 };
+  assert.deepStrictEqual(linesFor([
+    { type: 'stuck', ...app, silentMs: 1000 },
+    { type: 'recovered', ...app, silentMs: 2500 },
+    { type: 'stuck', ...agent, silentMs: 1000 },
+    { type: 'hung', ...agent, silentMs: 60000, booting: false, killed: false },
+    { type: 'hung', ...app, silentMs: 30000, booting: true, killed: true },
+  ]), [
+    'WARN [master] app_worker#1:2811 has not answered for 1000ms, new connections go to others',
+    'WARN [master] app_worker#1:2811 answers again after 2500ms',
+    'WARN [master] agent_worker#1:2810 has not answered for 1000ms',
+    'ERROR [master] agent_worker#1:2810 has not answered for 60000ms',
+    'ERROR [master] app_worker#1:2811 is not ready after 30000ms and will be killed',
   ]);
 });
 

@@ -2,12 +2,14 @@
 
 use std::time::{Duration, Instant};
 
-use super::event::{ChildId, Event, ExitStatus, Output, SpawnSpec, WorkerState, WorkerView};
+use super::event::{
+    ChildId, Event, ExitStatus, LastExit, Output, SpawnSpec, WorkerState, WorkerView,
+};
 use super::lifecycle::Phase;
+use super::restart::AGENT_DELAY;
 use super::timer::Timer;
+use super::watchdog::Pulse;
 use super::{Core, millis};
-
-const RESTART_DELAY: Duration = Duration::from_secs(1);
 
 /// The agent's place, with or without a process in it.
 #[derive(Debug, Default)]
@@ -21,6 +23,8 @@ pub(super) struct AgentSlot {
     /// It has said `agent-start`.
     started: bool,
     forked_at: Option<Instant>,
+    started_at: Option<Instant>,
+    pub(super) pulse: Pulse,
 }
 
 impl AgentSlot {
@@ -53,6 +57,7 @@ impl AgentSlot {
             slot: None,
             state,
             ready: self.started,
+            responsive: !self.pulse.is_stuck(),
         })
     }
 }
@@ -61,7 +66,9 @@ impl Core {
     pub(super) fn fork_agent(&mut self, now: Instant) {
         self.agent.id += 1;
         self.agent.started = false;
+        self.agent.started_at = None;
         self.agent.forked_at = Some(now);
+        self.agent.pulse = self.watchdog.newborn();
         self.output(Output::Spawn(SpawnSpec {
             child: ChildId::Agent(self.agent.id),
             inspect_port: self.settings.agent_inspect_port,
@@ -89,10 +96,11 @@ impl Core {
         self.emit(Event::SpawnFailed {
             role: "agent",
             id: self.agent.id,
-            reason,
+            reason: reason.clone(),
         });
+        self.restarts.agent.record_spawn_failure(reason);
         if self.workers.all_started {
-            self.timers.set(Timer::AgentRestart, now + RESTART_DELAY);
+            self.timers.set(Timer::AgentRestart, now + AGENT_DELAY);
         } else {
             self.fail(now);
         }
@@ -104,6 +112,7 @@ impl Core {
             return;
         };
         self.agent.started = true;
+        self.agent.started_at = Some(now);
         let was_running = self.phase == Phase::Running;
         if self.workers.all_started {
             let ready = self.egg_ready("agent");
@@ -136,16 +145,22 @@ impl Core {
             return;
         }
         self.tell_apps_pids(&[]);
-        let restart = self.phase == Phase::Running;
-        let restart_in_ms = restart.then(|| millis(RESTART_DELAY));
+        let ready = self.agent.started_at.is_some();
+        let exit = LastExit::new(id, pid, status.clone(), ready);
+        self.restarts.agent.record_exit(exit);
+        let restart = (self.phase == Phase::Running).then(|| {
+            let started_for = self.agent.started_at.map(|at| now - at);
+            self.restarts.after_agent_death(started_for)
+        });
+        let restart_in_ms = restart.map(millis);
         self.emit(Event::AgentExited {
             id,
             pid,
             status,
             restart_in_ms,
         });
-        if restart {
-            self.timers.set(Timer::AgentRestart, now + RESTART_DELAY);
+        if let Some(delay) = restart {
+            self.timers.set(Timer::AgentRestart, now + delay);
             self.tell_parent("agent-worker-died", None);
         } else {
             self.fail(now);

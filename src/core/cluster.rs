@@ -111,7 +111,7 @@ impl Listeners {
         Some(listener)
     }
 
-    fn of_member(&self, worker: u32) -> Vec<ListenerId> {
+    pub(super) fn of_member(&self, worker: u32) -> Vec<ListenerId> {
         let has = |listener: &Listener| listener.members.contains(&worker);
         self.by_id
             .iter()

@@ -90,6 +90,22 @@ pub enum Input {
         /// What it did not get.
         conn: ConnId,
     },
+    /// The child's event loop has answered a ping.
+    Pong {
+        /// Who answered.
+        child: ChildId,
+    },
+    /// The child is not read for the time being (it sends to one that does not read): its
+    /// answers wait in the channel.
+    ReadingPaused {
+        /// Who is not read.
+        child: ChildId,
+    },
+    /// The child is read again.
+    ReadingResumed {
+        /// Who is read.
+        child: ChildId,
+    },
     /// The outbox of a child holds more than its high-water mark.
     OutboxFull {
         /// The slow receiver.
@@ -405,10 +421,44 @@ pub struct Settings {
     pub app_inspect_base: Option<u16>,
     /// Give listening sockets to the workers instead of handing over connections.
     pub share_listeners: bool,
+    /// When what has died is started again.
+    pub restart: RestartSettings,
+    /// How hung children are found; `None`: not at all.
+    pub watchdog: Option<WatchdogSettings>,
     /// How long app workers may take from SIGTERM to their end.
     pub app_close_timeout: Duration,
     /// The same for the agent.
     pub agent_close_timeout: Duration,
+}
+
+/// When what has died is started again.
+#[derive(Clone, Copy, Debug)]
+pub struct RestartSettings {
+    /// Who has been ready for so long is stable: its next death is the first again.
+    pub stable_time: Duration,
+    /// The longest delay.
+    pub max_delay: Duration,
+    /// More restarts of workers than this within the period: all wait for the longest delay.
+    pub intensity_limit: u32,
+    /// The period.
+    pub intensity_period: Duration,
+    /// The master ends when no worker has been ready for so long and restarts do not help.
+    pub give_up: Option<Duration>,
+    /// Any number: where the spread of the delays begins.
+    pub seed: u64,
+}
+
+/// How hung children are found, and what is done to them.
+#[derive(Clone, Copy, Debug)]
+pub struct WatchdogSettings {
+    /// An event loop that gives no answer for so long is hung.
+    pub timeout: Duration,
+    /// A child that is not ready so long after its fork is hung, too; `None`: it may take any time.
+    pub boot_timeout: Option<Duration>,
+    /// How often a child is asked that has nothing else to answer.
+    pub interval: Duration,
+    /// Hung children are killed, and so replaced.
+    pub kills: bool,
 }
 
 /// Why an app worker is started.
@@ -427,9 +477,9 @@ pub enum ForkReason {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum ReforkDecision {
-    /// A new worker is started at once (or as soon as the restart intensity allows).
+    /// A new worker is started at once.
     Refork,
-    /// Too many restarts: a new worker is started later.
+    /// It died before it was stable, or too many have died: a new worker is started later.
     Later,
     /// The master ends this worker itself, or the application has not started yet.
     Disabled,
@@ -507,6 +557,58 @@ pub enum Event {
         /// A new one comes after this time; null while starting, when the master gives up.
         restart_in_ms: Option<u64>,
     },
+    /// A child's event loop has not answered for a moment: new connections go to others.
+    Stuck {
+        /// `agent` or `app`.
+        role: &'static str,
+        /// Its number.
+        id: u32,
+        /// Its process id.
+        pid: i32,
+        /// For how long it has not answered, in ms.
+        silent_ms: u64,
+    },
+    /// The event loop of a child that was stuck has answered.
+    Recovered {
+        /// `agent` or `app`.
+        role: &'static str,
+        /// Its number.
+        id: u32,
+        /// Its process id.
+        pid: i32,
+        /// For how long it had not answered, in ms.
+        silent_ms: u64,
+    },
+    /// A child is hung: it has not answered, or not become ready, in the time it has.
+    Hung {
+        /// `agent` or `app`.
+        role: &'static str,
+        /// Its number.
+        id: u32,
+        /// Its process id.
+        pid: i32,
+        /// For how long it has not answered, or has been booting, in ms.
+        silent_ms: u64,
+        /// It has never become ready.
+        booting: bool,
+        /// It is killed; otherwise it is only reported.
+        killed: bool,
+    },
+    /// More workers had to be restarted than the limit allows: they come slower from now on.
+    /// Once per stretch.
+    RestartLimit {
+        /// The limit.
+        limit: u32,
+        /// The period it is for, in ms.
+        period_ms: u64,
+    },
+    /// No worker has been ready for long, and restarts do not help: the master ends.
+    GaveUp {
+        /// Since when no worker is ready, in ms.
+        none_ready_ms: u64,
+        /// The exit code of the master.
+        code: i32,
+    },
     /// A new agent is about to be forked after the last one died.
     AgentRestarting,
     /// The app workers are about to be forked.
@@ -562,6 +664,8 @@ pub enum Event {
         state: WorkerState,
         /// What becomes of its slot.
         refork: ReforkDecision,
+        /// With `later`: when the new worker comes, in ms.
+        refork_in_ms: Option<u64>,
         /// The ids of all workers that are not gone.
         workers: Vec<u32>,
     },
@@ -731,6 +835,43 @@ pub struct WorkerView {
     pub state: WorkerState,
     /// It has started: the agent said so, or the worker listens on the application's port.
     pub ready: bool,
+    /// Its event loop answers, as far as it has been asked.
+    pub responsive: bool,
+}
+
+/// What is kept of a slot, whoever is in it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct SlotView {
+    /// The slot, from 0; none for the agent's place.
+    pub slot: Option<u32>,
+    /// Who is in it.
+    pub worker: Option<u32>,
+    /// How often a new one had to take the place of a dead one.
+    pub restarts: u32,
+    /// Deaths in a row before it was stable.
+    pub strikes: u32,
+    /// It is empty, and a new one comes after a delay.
+    pub waiting: bool,
+    /// How the last one ended that was not ended by the master's will.
+    pub last_exit: Option<LastExit>,
+    /// What else the master knows of what went wrong last.
+    pub last_error: Option<String>,
+}
+
+/// The end of a child.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct LastExit {
+    /// Its number.
+    pub id: u32,
+    /// Its process id.
+    pub pid: i32,
+    /// How it ended.
+    #[serde(flatten)]
+    pub status: ExitStatus,
+    /// It had been ready.
+    pub ready: bool,
 }
 
 /// The cluster as look-ups from JavaScript see it.
@@ -743,6 +884,10 @@ pub struct Snapshot {
     pub agent: Option<WorkerView>,
     /// The app workers that are not reaped.
     pub workers: Vec<WorkerView>,
+    /// The places of the app workers.
+    pub slots: Vec<SlotView>,
+    /// The place of the agent.
+    pub agent_slot: Option<SlotView>,
 }
 
 impl Snapshot {
@@ -752,6 +897,8 @@ impl Snapshot {
             phase: "closed",
             agent: None,
             workers: Vec::new(),
+            slots: Vec::new(),
+            agent_slot: None,
         }
     }
 }

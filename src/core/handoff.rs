@@ -236,6 +236,7 @@ impl Core {
     /// round robin waits for its `accepted`.
     pub(super) fn on_handle_acked(&mut self, now: Instant, child: ChildId, conn: ConnId) {
         let ChildId::App(id) = child else { return };
+        self.note_answer(child);
         let Some(worker) = self.workers.get_mut(id) else {
             return;
         };
@@ -255,6 +256,7 @@ impl Core {
     /// The descriptor was lost on its way (the child is out of descriptors).
     pub(super) fn on_handle_refused(&mut self, now: Instant, child: ChildId, conn: ConnId) {
         let ChildId::App(id) = child else { return };
+        self.note_answer(child);
         let Some(worker) = self.workers.get_mut(id) else {
             return;
         };

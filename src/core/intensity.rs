@@ -1,34 +1,68 @@
-//! How often workers may be restarted: so many within a window of time, as Erlang's
-//! supervisors count. Beyond that a restart waits; it is never given up.
+//! How many workers have been restarted lately: so many within a period, as Erlang's
+//! supervisors count. Beyond the limit restarts are slowed down, all of them.
 
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
-/// Restarts per window; cfork's numbers.
-const LIMIT: usize = 60;
-const WINDOW: Duration = Duration::from_secs(60);
-
-/// Remembers the restarts of the last window.
-#[derive(Debug, Default)]
+/// Remembers the restarts of the last period.
+#[derive(Debug)]
 pub struct RestartIntensity {
+    limit: usize,
+    period: Duration,
     restarts: VecDeque<Instant>,
+    /// The limit has been passed, and that is reported.
+    exceeded: bool,
+}
+
+/// What one more restart means.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Level {
+    /// Within the limit.
+    Within,
+    /// The first beyond it: to be reported.
+    JustExceeded,
+    /// Beyond it, as others before.
+    Exceeded,
 }
 
 impl RestartIntensity {
-    /// Counts a restart and says when it may happen: now, or at the instant returned.
-    ///
-    /// # Errors
-    /// The moment before which no further restart is allowed; nothing is counted then.
-    pub fn allow(&mut self, now: Instant) -> Result<(), Instant> {
-        while self.restarts.front().is_some_and(|&at| at + WINDOW <= now) {
+    /// Nothing has been restarted yet.
+    pub fn new(limit: u32, period: Duration) -> Self {
+        Self {
+            limit: limit as usize,
+            period,
+            restarts: VecDeque::new(),
+            exceeded: false,
+        }
+    }
+
+    /// Counts a restart.
+    pub fn count(&mut self, now: Instant) -> Level {
+        self.forget_old(now);
+        self.restarts.push_back(now);
+        let was_exceeded = self.exceeded;
+        self.exceeded = self.restarts.len() > self.limit;
+        match (was_exceeded, self.exceeded) {
+            (_, false) => Level::Within,
+            (false, true) => Level::JustExceeded,
+            (true, true) => {
+                // One more than the limit is all that need be known.
+                self.restarts.pop_front();
+                Level::Exceeded
+            }
+        }
+    }
+
+    fn forget_old(&mut self, now: Instant) {
+        while self
+            .restarts
+            .front()
+            .is_some_and(|&at| at + self.period <= now)
+        {
             self.restarts.pop_front();
         }
-        match self.restarts.front() {
-            Some(&oldest) if self.restarts.len() >= LIMIT => Err(oldest + WINDOW),
-            _ => {
-                self.restarts.push_back(now);
-                Ok(())
-            }
+        if self.restarts.len() < self.limit {
+            self.exceeded = false;
         }
     }
 }
@@ -37,17 +71,36 @@ impl RestartIntensity {
 mod tests {
     use super::*;
 
+    const PERIOD: Duration = Duration::from_secs(60);
+
     #[test]
-    fn the_sixty_first_restart_waits_for_the_first_to_be_a_minute_old() {
+    fn the_sixty_first_restart_within_a_minute_exceeds_the_limit_and_is_told_once() {
         let start = Instant::now();
-        let mut intensity = RestartIntensity::default();
-        for second in 0..60 {
-            let now = start + Duration::from_millis(second);
-            assert_eq!(intensity.allow(now), Ok(()));
+        let mut intensity = RestartIntensity::new(60, PERIOD);
+        for number in 0..60 {
+            let now = start + Duration::from_millis(number);
+            assert_eq!(intensity.count(now), Level::Within);
         }
         let now = start + Duration::from_secs(1);
-        assert_eq!(intensity.allow(now), Err(start + WINDOW));
-        assert_eq!(intensity.allow(start + WINDOW), Ok(()));
-        assert!(intensity.allow(start + WINDOW).is_err());
+        assert_eq!(intensity.count(now), Level::JustExceeded);
+        for _ in 0..1000 {
+            assert_eq!(intensity.count(now), Level::Exceeded);
+        }
+        assert_eq!(intensity.restarts.len(), 61);
+    }
+
+    #[test]
+    fn old_restarts_do_not_count_and_a_new_stretch_is_told_again() {
+        let start = Instant::now();
+        let mut intensity = RestartIntensity::new(2, PERIOD);
+        for _ in 0..2 {
+            assert_eq!(intensity.count(start), Level::Within);
+        }
+        assert_eq!(intensity.count(start), Level::JustExceeded);
+        let later = start + PERIOD;
+        for _ in 0..2 {
+            assert_eq!(intensity.count(later), Level::Within);
+        }
+        assert_eq!(intensity.count(later), Level::JustExceeded);
     }
 }

@@ -22,8 +22,11 @@ pub(super) enum Phase {
     ClosingApps,
     /// The agent is being ended.
     ClosingAgent,
-    /// All channels are closed, the children are leaving; then the master exits with 1.
-    Failing,
+    /// All channels are closed, the children are leaving; then the master exits.
+    Failing {
+        /// With this code.
+        code: i32,
+    },
     /// Nothing is left.
     Closed,
 }
@@ -33,7 +36,7 @@ impl Phase {
         match self {
             Self::Idle | Self::Starting | Self::Opening => "starting",
             Self::Running => "running",
-            Self::ClosingApps | Self::ClosingAgent | Self::Failing => "closing",
+            Self::ClosingApps | Self::ClosingAgent | Self::Failing { .. } => "closing",
             Self::Closed => "closed",
         }
     }
@@ -42,7 +45,7 @@ impl Phase {
     pub(super) fn is_ending(self) -> bool {
         matches!(
             self,
-            Self::ClosingApps | Self::ClosingAgent | Self::Failing | Self::Closed
+            Self::ClosingApps | Self::ClosingAgent | Self::Failing { .. } | Self::Closed
         )
     }
 }
@@ -56,6 +59,7 @@ impl Core {
         if self.phase == Phase::Idle {
             self.phase = Phase::Starting;
             self.started_at = Some(now);
+            self.start_watchdog(now);
             self.fork_agent(now);
         }
     }
@@ -145,10 +149,15 @@ impl Core {
     /// Gives up: all channels are closed, so that the children leave as they do when a
     /// master exits; those that stay are killed.
     pub(super) fn fail(&mut self, now: Instant) {
+        self.fail_with(now, 1);
+    }
+
+    /// Gives up with an exit code.
+    pub(super) fn fail_with(&mut self, now: Instant, code: i32) {
         if self.phase.is_ending() {
             return;
         }
-        self.phase = Phase::Failing;
+        self.phase = Phase::Failing { code };
         self.reload = None;
         self.timers.cancel_where(|_| true);
         self.close_all_listeners();
@@ -176,8 +185,10 @@ impl Core {
 
     /// Ends a failed start when the last child is reaped.
     pub(super) fn finish_failing(&mut self) {
-        if self.phase == Phase::Failing && self.living_children().is_empty() {
-            self.finish(1);
+        if let Phase::Failing { code } = self.phase
+            && self.living_children().is_empty()
+        {
+            self.finish(code);
         }
     }
 
@@ -200,11 +211,13 @@ impl Core {
             .collect()
     }
 
-    /// Three bad rounds in a row, and the master gives up rather than half live.
+    /// Three bad rounds in a row, and the master gives up rather than half live. Who is
+    /// absent only because its restart is delayed counts as there.
     pub(super) fn check_alive(&mut self, now: Instant) {
         let agent = u32::from(self.agent.is_started());
         let worker = u32::try_from(self.workers.ids().count()).unwrap_or(u32::MAX);
-        if agent > 0 && worker > 0 {
+        let has_agent = agent > 0 || self.is_agent_delayed();
+        if has_agent && (worker > 0 || self.is_worker_delayed()) {
             self.failed_checks = 0;
         } else {
             self.failed_checks += 1;

@@ -9,7 +9,9 @@
 //! | [`lifecycle`] | start, ready, failed start, the check for life |
 //! | [`agent`] | the agent: ready, died, forked anew |
 //! | [`workers`] | the app workers: fork, ready, death, refork |
-//! | [`intensity`] | how often a worker may be restarted |
+//! | [`restart`] | when what has died is started again, and when that is given up |
+//! | [`intensity`] | how many have been restarted lately |
+//! | [`watchdog`] | whether event loops turn, and what becomes of those that do not |
 //! | [`reload`] | replacing the workers, slot by slot |
 //! | [`shutdown`] | ending a child and its descendants, and closing everything in order |
 //! | [`cluster`] | the primary's side of Node's cluster protocol, and its listeners |
@@ -37,6 +39,7 @@ mod peeking;
 mod proxy_header;
 mod recent;
 mod reload;
+mod restart;
 mod router;
 mod scheduler;
 mod shutdown;
@@ -44,6 +47,7 @@ mod shutdown;
 mod tests;
 mod timer;
 pub mod trust;
+mod watchdog;
 mod workers;
 
 use std::collections::{HashMap, VecDeque};
@@ -57,8 +61,10 @@ use lifecycle::Phase;
 use peeking::Peeking;
 use recent::Recent;
 use reload::Reload;
+use restart::Restarts;
 use shutdown::Endings;
 use timer::{Timer, Timers};
+use watchdog::Watchdog;
 use workers::Workers;
 
 /// The state of one cluster.
@@ -75,6 +81,8 @@ pub struct Core {
     listeners: Listeners,
     sticky: Sticky,
     recent: Recent,
+    restarts: Restarts,
+    watchdog: Watchdog,
     peeking: Peeking,
     failed_checks: u32,
     bad_messages: HashMap<ChildId, u32>,
@@ -102,6 +110,8 @@ impl Core {
         Self {
             workers: Workers::new(settings.workers, settings.app_inspect_base),
             sticky: Sticky::new(settings.workers),
+            restarts: Restarts::new(settings.restart, settings.workers),
+            watchdog: Watchdog::new(&settings),
             settings,
             phase: Phase::Idle,
             started_at: None,
@@ -129,6 +139,9 @@ impl Core {
             Input::BadLine { child, reason } => self.report_bad_message(child, reason),
             Input::HandleAcked { child, conn } => self.on_handle_acked(now, child, conn),
             Input::HandleRefused { child, conn } => self.on_handle_refused(now, child, conn),
+            Input::Pong { child } => self.on_pong(child),
+            Input::ReadingPaused { child } => self.set_unheard(child, true),
+            Input::ReadingResumed { child } => self.set_unheard(child, false),
             Input::OutboxFull { child } => {
                 self.timers
                     .set_if_idle(Timer::Stall(child), now + STALL_LIMIT);
@@ -170,6 +183,7 @@ impl Core {
                 Timer::RetryAccept(listener) => self.retry_accept(listener),
                 Timer::HeadTimeout => self.give_up_late(now),
                 Timer::Orphaned(listener) => self.close_orphaned(listener),
+                Timer::Watchdog => self.watch(now),
             }
         }
     }
@@ -190,6 +204,8 @@ impl Core {
             phase: self.phase.name(),
             agent: self.agent.view(),
             workers: self.workers.views(),
+            slots: self.slot_views(),
+            agent_slot: Some(self.agent_slot_view()),
         }
     }
 

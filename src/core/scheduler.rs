@@ -3,7 +3,8 @@
 //!
 //! Node's primary gives a worker one connection and waits for its answer, which starves
 //! the worker between answers. A few in flight keep it busy; many would let a slow worker
-//! hoard connections that another could serve.
+//! hoard connections that another could serve. A worker whose event loop does not answer
+//! comes after all others, however busy they are.
 
 use std::collections::{BTreeSet, HashMap};
 
@@ -15,8 +16,8 @@ pub const WINDOW: u32 = 4;
 #[derive(Debug, Default)]
 pub struct Scheduler {
     members: HashMap<u32, Member>,
-    /// Offerable workers: fewest in flight first, then whose turn is longest ago.
-    order: BTreeSet<(u32, u64, u32)>,
+    /// Offerable workers: those that answer, fewest in flight first, then whose turn is longest ago.
+    order: BTreeSet<(bool, u32, u64, u32)>,
     turn: u64,
 }
 
@@ -25,6 +26,13 @@ struct Member {
     in_flight: u32,
     turn: u64,
     suspended: bool,
+    stuck: bool,
+}
+
+impl Member {
+    fn place(&self, worker: u32) -> (bool, u32, u64, u32) {
+        (self.stuck, self.in_flight, self.turn, worker)
+    }
 }
 
 impl Scheduler {
@@ -36,15 +44,16 @@ impl Scheduler {
             in_flight: 0,
             turn: self.turn,
             suspended: false,
+            stuck: false,
         };
-        self.order.insert((0, member.turn, worker));
+        self.order.insert(member.place(worker));
         self.members.insert(worker, member);
     }
 
     /// Removes a worker; its unanswered handoffs are the caller's.
     pub fn remove(&mut self, worker: u32) {
         if let Some(member) = self.members.remove(&worker) {
-            self.order.remove(&(member.in_flight, member.turn, worker));
+            self.order.remove(&member.place(worker));
         }
     }
 
@@ -52,21 +61,22 @@ impl Scheduler {
     pub fn has_room(&self) -> bool {
         self.order
             .first()
-            .is_some_and(|&(in_flight, _, _)| in_flight < WINDOW)
+            .is_some_and(|&(_, in_flight, _, _)| in_flight < WINDOW)
     }
 
     /// Chooses the worker for a connection and counts the handoff.
     pub fn pick(&mut self) -> Option<u32> {
-        let &(in_flight, turn, worker) = self.order.first()?;
+        let &place = self.order.first()?;
+        let (_, in_flight, _, worker) = place;
         if in_flight >= WINDOW {
             return None;
         }
-        self.order.remove(&(in_flight, turn, worker));
+        self.order.remove(&place);
         self.turn += 1;
         let member = self.members.get_mut(&worker)?;
         member.in_flight += 1;
         member.turn = self.turn;
-        self.order.insert((member.in_flight, member.turn, worker));
+        self.order.insert(member.place(worker));
         Some(worker)
     }
 
@@ -94,12 +104,17 @@ impl Scheduler {
         }
     }
 
+    /// The worker's event loop does not answer, or does again.
+    pub fn set_stuck(&mut self, worker: u32, stuck: bool) {
+        self.reorder(worker, |member| member.stuck = stuck);
+    }
+
     fn reorder(&mut self, worker: u32, change: impl FnOnce(&mut Member)) {
         if let Some(member) = self.members.get_mut(&worker) {
-            self.order.remove(&(member.in_flight, member.turn, worker));
+            self.order.remove(&member.place(worker));
             change(member);
             if !member.suspended {
-                self.order.insert((member.in_flight, member.turn, worker));
+                self.order.insert(member.place(worker));
             }
         }
     }
@@ -161,6 +176,28 @@ mod tests {
         assert!(!scheduler.has_room());
         scheduler.resume_all();
         assert_eq!(scheduler.pick(), Some(1));
+    }
+
+    #[test]
+    fn a_stuck_worker_gets_nothing_while_another_answers_and_its_share_afterwards() {
+        let mut scheduler = with(&[1, 2]);
+        scheduler.set_stuck(1, true);
+        for _ in 0..WINDOW {
+            assert_eq!(scheduler.pick(), Some(2));
+        }
+        assert!(!scheduler.has_room(), "the busy one is waited for");
+        assert_eq!(scheduler.pick(), None);
+        scheduler.set_stuck(1, false);
+        assert_eq!(scheduler.pick(), Some(1));
+    }
+
+    #[test]
+    fn when_all_are_stuck_all_are_offered() {
+        let mut scheduler = with(&[1, 2]);
+        scheduler.set_stuck(1, true);
+        scheduler.set_stuck(2, true);
+        assert_eq!(scheduler.pick(), Some(1));
+        assert_eq!(scheduler.pick(), Some(2));
     }
 
     #[test]

@@ -187,7 +187,7 @@ impl Core {
             (Phase::ClosingAgent, ChildId::Agent(_)) => {
                 self.begin_ending(now, child, self.settings.agent_close_timeout);
             }
-            (Phase::Failing, _) => self.output(Output::Disconnect { child }),
+            (Phase::Failing { .. }, _) => self.output(Output::Disconnect { child }),
             _ => {}
         }
     }

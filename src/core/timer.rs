@@ -10,7 +10,7 @@ use super::event::{ChildId, ListenerId};
 pub enum Timer {
     /// Fork a new agent after the last one died.
     AgentRestart,
-    /// Fork a worker for this slot, which the restart intensity has held back.
+    /// Fork a worker for this slot, whose restart was delayed.
     Refork(u32),
     /// Look whether an agent and a worker are alive.
     Check,
@@ -36,6 +36,8 @@ pub enum Timer {
     Recent,
     /// No worker has come back for a listener whose last worker died.
     Orphaned(ListenerId),
+    /// Look whether the children's event loops turn.
+    Watchdog,
 }
 
 /// The table. Setting a timer again moves it.

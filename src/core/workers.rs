@@ -4,13 +4,14 @@ use std::collections::{BTreeMap, VecDeque};
 use std::time::{Duration, Instant};
 
 use super::event::{
-    ChildId, ConnId, Event, ExitStatus, ForkReason, ListenerId, Output, ReforkDecision, Signal,
-    SpawnSpec, WorkerAddress, WorkerState, WorkerView,
+    ChildId, ConnId, Event, ExitStatus, ForkReason, LastExit, ListenerId, Output, ReforkDecision,
+    Signal, SpawnSpec, WorkerAddress, WorkerState, WorkerView,
 };
 use super::handoff::StickyConn;
-use super::intensity::RestartIntensity;
 use super::lifecycle::Phase;
+use super::restart::Delay;
 use super::timer::Timer;
+use super::watchdog::Pulse;
 use super::{Core, millis};
 
 /// How long a refork waits after the system refused to make a process.
@@ -24,7 +25,6 @@ pub(super) struct Workers {
     slots: Vec<Option<u32>>,
     next_id: u32,
     next_inspect_port: Option<u16>,
-    intensity: RestartIntensity,
     /// The first fork has been done.
     pub(super) forked: bool,
     first_forked_at: Option<Instant>,
@@ -41,6 +41,9 @@ pub(super) struct Worker {
     pub(super) state: WorkerState,
     /// It listens on the port of the application.
     pub(super) ready: bool,
+    ready_at: Option<Instant>,
+    /// Whether its event loop turns.
+    pub(super) pulse: Pulse,
     pub(super) forked_at: Instant,
     pub(super) reason: ForkReason,
     /// It leaves of its own will or was asked to; nothing new is given to it.
@@ -83,6 +86,16 @@ impl Worker {
         !matches!(self.state, WorkerState::Disconnected | WorkerState::Dead)
     }
 
+    /// It has to answer: nobody ends it, and it has not said that it leaves.
+    pub(super) fn is_watched(&self) -> bool {
+        self.is_connected() && self.ending.is_none() && !self.exited_after_disconnect
+    }
+
+    /// It is ready, and nobody ends it.
+    fn serves(&self) -> bool {
+        self.ready && self.is_connected() && self.ending.is_none()
+    }
+
     /// The number of the next message of the cluster protocol.
     pub(super) fn take_seq(&mut self) -> u64 {
         let seq = self.next_seq;
@@ -98,7 +111,6 @@ impl Workers {
             slots: vec![None; slots as usize],
             next_id: 1,
             next_inspect_port: inspect_base,
-            intensity: RestartIntensity::default(),
             forked: false,
             first_forked_at: None,
             started: 0,
@@ -142,7 +154,19 @@ impl Workers {
     pub(super) fn ready_in_slot(&self, slot: u32) -> Option<u32> {
         let id = self.in_slot(slot)?;
         let worker = self.get(id)?;
-        (worker.ready && worker.is_connected() && worker.ending.is_none()).then_some(id)
+        let serves = worker.serves() && (!worker.pulse.is_stuck() || self.all_stuck());
+        serves.then_some(id)
+    }
+
+    /// Some worker can take connections.
+    pub(super) fn any_ready(&self) -> bool {
+        self.by_id.values().any(Worker::serves)
+    }
+
+    /// No worker that can take connections answers: none is better than another.
+    fn all_stuck(&self) -> bool {
+        let answers = |worker: &Worker| worker.serves() && !worker.pulse.is_stuck();
+        !self.by_id.values().any(answers)
     }
 
     pub(super) fn put_in_slot(&mut self, slot: u32, id: Option<u32>) {
@@ -176,6 +200,7 @@ impl Workers {
                 slot: Some(worker.slot),
                 state: worker.state,
                 ready: worker.ready,
+                responsive: !worker.pulse.is_stuck(),
             })
         };
         self.iter().filter_map(view).collect()
@@ -209,6 +234,8 @@ impl Core {
             pid: None,
             state: WorkerState::None,
             ready: false,
+            ready_at: None,
+            pulse: self.watchdog.newborn(),
             forked_at: now,
             reason,
             exited_after_disconnect: false,
@@ -270,6 +297,9 @@ impl Core {
         if self.workers.in_slot(worker.slot) == Some(id) {
             self.workers.put_in_slot(worker.slot, None);
         }
+        if let Some(backoff) = self.restarts.slot_mut(worker.slot) {
+            backoff.record_spawn_failure(reason.clone());
+        }
         if !self.workers.all_started {
             self.fail(now);
         } else if !self.on_reload_worker_gone(now, id, &reason) && self.settings.production {
@@ -323,6 +353,11 @@ impl Core {
             return;
         };
         worker.ready = true;
+        worker.ready_at = Some(now);
+        self.note_readiness(now);
+        let Some(worker) = self.workers.get(id) else {
+            return;
+        };
         let Some(pid) = worker.pid else { return };
         self.tell_agent_pids();
         self.workers.started += 1;
@@ -375,8 +410,10 @@ impl Core {
             exited_after_disconnect,
             state: WorkerState::Disconnected,
             refork: refork.decision(),
+            refork_in_ms: refork.delay_ms(),
             workers: self.workers.ids().collect(),
         });
+        self.note_readiness(now);
         self.apply_refork(now, id, refork);
         self.take_back_connections(now, id);
         self.on_retired_disconnected(now, id);
@@ -398,10 +435,21 @@ impl Core {
         if !self.settings.production {
             return Refork::Off;
         }
-        match self.workers.intensity.allow(now) {
-            Ok(()) => Refork::Now,
-            Err(at) => Refork::At(at),
+        let (slot, ready_for) = (worker.slot, worker.ready_at.map(|at| now - at));
+        let delay = self.restarts.after_death(now, slot, ready_for);
+        if delay.time.is_zero() {
+            Refork::Now
+        } else {
+            Refork::After(delay)
         }
+    }
+
+    fn report_restart_limit(&mut self) {
+        let settings = self.settings.restart;
+        self.emit(Event::RestartLimit {
+            limit: settings.intensity_limit,
+            period_ms: millis(settings.intensity_period),
+        });
     }
 
     fn apply_refork(&mut self, now: Instant, id: u32, refork: Refork) {
@@ -409,7 +457,7 @@ impl Core {
             return;
         };
         let slot = worker.slot;
-        worker.reforked = matches!(refork, Refork::Now | Refork::At(_));
+        worker.reforked = matches!(refork, Refork::Now | Refork::After(_));
         if self.workers.in_slot(slot) == Some(id) {
             self.workers.put_in_slot(slot, None);
         }
@@ -418,23 +466,23 @@ impl Core {
                 let new = self.fork_worker(now, slot, ForkReason::Refork);
                 self.workers.put_in_slot(slot, Some(new));
             }
-            Refork::At(at) => self.timers.set(Timer::Refork(slot), at),
+            Refork::After(delay) => {
+                self.timers.set(Timer::Refork(slot), now + delay.time);
+                if delay.just_exceeded {
+                    self.report_restart_limit();
+                }
+            }
             Refork::Disabled | Refork::Off => {}
         }
     }
 
-    /// A refork that was held back.
+    /// A refork that was delayed.
     pub(super) fn refork_slot(&mut self, now: Instant, slot: u32) {
         if self.phase.is_ending() || self.workers.in_slot(slot).is_some() {
             return;
         }
-        match self.workers.intensity.allow(now) {
-            Ok(()) => {
-                let id = self.fork_worker(now, slot, ForkReason::Refork);
-                self.workers.put_in_slot(slot, Some(id));
-            }
-            Err(at) => self.timers.set(Timer::Refork(slot), at),
-        }
+        let id = self.fork_worker(now, slot, ForkReason::Refork);
+        self.workers.put_in_slot(slot, Some(id));
     }
 
     pub(super) fn on_worker_exited(&mut self, now: Instant, id: u32, status: ExitStatus) {
@@ -451,6 +499,13 @@ impl Core {
             && worker.ending.is_none()
             && status.signal.as_deref() == Some("SIGKILL");
         let reason = describe(&status);
+        if worker.ending.is_none() && !closing {
+            let pid = worker.pid.unwrap_or_default();
+            let exit = LastExit::new(id, pid, status.clone(), worker.ready_at.is_some());
+            if let Some(backoff) = self.restarts.slot_mut(worker.slot) {
+                backoff.record_exit(exit);
+            }
+        }
         self.emit(Event::AppExited {
             id,
             pid: worker.pid.unwrap_or_default(),
@@ -479,6 +534,7 @@ impl Core {
         if by_debugger {
             self.close(now);
         }
+        self.give_up_if_hopeless(now);
     }
 
     /// Its outbox has been full for long: it would fill the master's memory.
@@ -497,7 +553,7 @@ impl Core {
 #[derive(Debug, Clone, Copy)]
 enum Refork {
     Now,
-    At(Instant),
+    After(Delay),
     Disabled,
     Off,
 }
@@ -506,9 +562,16 @@ impl Refork {
     fn decision(self) -> ReforkDecision {
         match self {
             Self::Now => ReforkDecision::Refork,
-            Self::At(_) => ReforkDecision::Later,
+            Self::After(_) => ReforkDecision::Later,
             Self::Disabled => ReforkDecision::Disabled,
             Self::Off => ReforkDecision::Off,
+        }
+    }
+
+    fn delay_ms(self) -> Option<u64> {
+        match self {
+            Self::After(delay) => Some(millis(delay.time)),
+            Self::Now | Self::Disabled | Self::Off => None,
         }
     }
 }

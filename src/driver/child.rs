@@ -69,6 +69,8 @@ pub(super) struct Child {
     pub(super) is_dirty: bool,
     /// Full outboxes that this child has sent to: it is not read until they are drained.
     pub(super) held_by: HashSet<ChildId>,
+    /// The core knows that it is not read.
+    pub(super) is_paused: bool,
 }
 
 /// What a change of an outbox means for those who send to it.
@@ -90,6 +92,7 @@ impl Child {
             is_full: false,
             is_dirty: false,
             held_by: HashSet::new(),
+            is_paused: false,
         }
     }
 
@@ -106,7 +109,9 @@ impl Child {
             handles,
         };
         let flush = self.outbox.flush(&mut writer)?;
-        channel.write_gate.set(flush != Flush::Drained);
+        // An answer of the child flushes the outbox by itself.
+        let waits = flush == Flush::Starved && self.outbox.awaits_answer();
+        channel.write_gate.set(flush != Flush::Drained && !waits);
         Ok(flush)
     }
 

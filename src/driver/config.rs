@@ -2,7 +2,9 @@
 //! [`Settings`] of the core and the [`Launch`] of the children.
 
 use std::collections::HashMap;
+use std::collections::hash_map::RandomState;
 use std::ffi::CString;
+use std::hash::{BuildHasher, Hasher};
 use std::path::Path;
 use std::time::Duration;
 
@@ -10,7 +12,7 @@ use bytes::Bytes;
 use serde::Deserialize;
 
 use crate::core::client_key::{ClientKey, KeyBy};
-use crate::core::event::{ChildId, Settings, SpawnSpec};
+use crate::core::event::{ChildId, RestartSettings, Settings, SpawnSpec, WatchdogSettings};
 use crate::core::trust::{Network, Trust};
 use crate::error::ConfigError;
 use crate::sys::spawn::CHANNEL_FD;
@@ -44,6 +46,54 @@ pub struct Config {
     share_listeners: bool,
     app_close_timeout_ms: u64,
     agent_close_timeout_ms: u64,
+    restart: RestartConfig,
+    watchdog: Option<WatchdogConfig>,
+}
+
+/// When what has died is started again; see [`RestartSettings`].
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct RestartConfig {
+    stable_time_ms: u64,
+    max_delay_ms: u64,
+    intensity_limit: u32,
+    intensity_period_ms: u64,
+    give_up_ms: Option<u64>,
+}
+
+/// How hung children are found; see [`WatchdogSettings`].
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct WatchdogConfig {
+    timeout_ms: u64,
+    boot_timeout_ms: Option<u64>,
+    interval_ms: u64,
+    kills: bool,
+}
+
+impl RestartConfig {
+    fn into_settings(self) -> RestartSettings {
+        RestartSettings {
+            stable_time: Duration::from_millis(self.stable_time_ms),
+            max_delay: Duration::from_millis(self.max_delay_ms),
+            intensity_limit: self.intensity_limit,
+            intensity_period: Duration::from_millis(self.intensity_period_ms),
+            give_up: self.give_up_ms.map(Duration::from_millis),
+            // The standard library gives each process other keys.
+            seed: RandomState::new().build_hasher().finish(),
+        }
+    }
+}
+
+impl WatchdogConfig {
+    fn into_settings(self) -> WatchdogSettings {
+        WatchdogSettings {
+            timeout: Duration::from_millis(self.timeout_ms),
+            boot_timeout: self.boot_timeout_ms.map(Duration::from_millis),
+            interval: Duration::from_millis(self.interval_ms),
+            kills: self.kills,
+        }
+    }
 }
 
 /// What names a client in sticky mode. The default of everything is JavaScript's to know.
@@ -174,6 +224,8 @@ impl Config {
             agent_inspect_port: self.agent_inspect_port,
             app_inspect_base: self.app_inspect_base,
             share_listeners: self.share_listeners,
+            restart: self.restart.into_settings(),
+            watchdog: self.watchdog.map(WatchdogConfig::into_settings),
             app_close_timeout: Duration::from_millis(self.app_close_timeout_ms),
             agent_close_timeout: Duration::from_millis(self.agent_close_timeout_ms),
         })
@@ -235,7 +287,9 @@ mod tests {
             "workers": 2, "port": 7001, "protocol": "http", "host": "", "stickyPort": null,
             "debugPort": null, "production": true, "isDebug": false, "agentInspectPort": null,
             "appInspectBase": null, "shareListeners": false, "appCloseTimeoutMs": 5000,
-            "agentCloseTimeoutMs": 1000
+            "agentCloseTimeoutMs": 1000, "watchdog": null,
+            "restart": { "stableTimeMs": 10_000, "maxDelayMs": 30_000, "intensityLimit": 60,
+                "intensityPeriodMs": 60_000, "giveUpMs": null }
         });
         change(&mut json);
         json.to_string()

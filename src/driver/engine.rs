@@ -194,6 +194,11 @@ impl Engine {
                 self.mark_dirty(child);
                 Some(Input::Message { child, message })
             }
+            // A ping is answered with a nack, but either says that the child lives.
+            Ok(Line::Ack | Line::Nack) if entry.outbox.take_pong() => {
+                self.mark_dirty(child);
+                Some(Input::Pong { child })
+            }
             Ok(Line::Ack) => {
                 let handle = entry.outbox.acked();
                 self.on_transport_answer(child, handle, |conn| Input::HandleAcked { child, conn })
@@ -297,6 +302,22 @@ impl Engine {
         for sender in self.children.values_mut() {
             if sender.held_by.remove(&receiver) {
                 sender.regulate();
+            }
+        }
+        self.tell_who_is_read();
+    }
+
+    /// The core should not wait for answers of children that are not read.
+    fn tell_who_is_read(&mut self) {
+        for (&child, entry) in &mut self.children {
+            let paused = !entry.held_by.is_empty();
+            if std::mem::replace(&mut entry.is_paused, paused) != paused {
+                let input = if paused {
+                    Input::ReadingPaused { child }
+                } else {
+                    Input::ReadingResumed { child }
+                };
+                self.core.handle_input(Instant::now(), input);
             }
         }
     }
@@ -486,8 +507,11 @@ impl Engine {
             return;
         };
         if let Some(entry) = self.children.get_mut(&sender) {
-            entry.held_by.insert(receiver);
+            let is_new = entry.held_by.insert(receiver);
             entry.regulate();
+            if is_new {
+                self.tell_who_is_read();
+            }
         }
     }
 

@@ -18,6 +18,10 @@ pub const HANDLE_ACK: &[u8] = br#"{"cmd":"NODE_HANDLE_ACK"}"#;
 pub const STICKY_CONNECTION: &[u8] =
     br#"{"cmd":"NODE_HANDLE","type":"net.Socket","msg":"sticky-session:connection"}"#;
 
+/// A handle line that brings no descriptor: Node itself answers it with `NODE_HANDLE_NACK` from its
+/// event loop, and drops it.
+pub const PING: &[u8] = br#"{"cmd":"NODE_HANDLE","type":"net.Native"}"#;
+
 /// Answers `queryServer`: the primary listens and hands connections over. `local` is the address
 /// really bound; a unix socket has none.
 #[must_use]

@@ -27,13 +27,22 @@
 //! one is answered. The same barrier stands behind a newline whose descriptor was gone when its
 //! turn came: the line is completed without one (half a line would be fatal to the child), and
 //! without the barrier it would take the next line's descriptor.
+//!
+//! # Pings
+//!
+//! A handle line without a descriptor is answered by Node itself, so [`Frame::Ping`] asks whether
+//! the child's event loop turns. The kernel may hand over plain bytes and the write with a
+//! descriptor behind them in one chunk, and then the first handle line in it, the ping, would take
+//! the descriptor. So the barrier stands behind every ping: no descriptor goes out before it is
+//! answered. Descriptors before it are safe: each is taken by its own line, which ends before the
+//! ping begins.
 
 use std::collections::VecDeque;
 use std::io::{self, IoSlice};
 
 use bytes::{Buf, Bytes};
 
-use super::encode::HANDLE_ACK;
+use super::encode::{HANDLE_ACK, PING};
 
 /// The longest line, in bytes with its newline, that goes out whole with its descriptor. Linux
 /// makes one piece of up to half the send buffer less 64 bytes, and the least send buffer that
@@ -84,12 +93,14 @@ pub enum Frame<H> {
         /// The connection.
         handle: H,
     },
+    /// Asks for a sign of life; see [`Outbox::take_pong`].
+    Ping,
 }
 
 impl<H: Copy> Frame<H> {
     fn handle(&self) -> Option<H> {
         match self {
-            Self::Message { .. } => None,
+            Self::Message { .. } | Self::Ping => None,
             Self::Handle { handle, .. } | Self::Newconn { handle, .. } => Some(*handle),
         }
     }
@@ -102,6 +113,7 @@ impl<H: Copy> Frame<H> {
             Self::Newconn { prefix, seq, .. } => {
                 prefix.len() + itoa::Buffer::new().format(*seq).len() + NEWCONN_END.len()
             }
+            Self::Ping => PING.len(),
         }
     }
 }
@@ -146,7 +158,7 @@ pub struct Outbox<H> {
     batch: Batch<H>,
     /// A handle line is in the batch, or written, up to its newline; this goes with the newline.
     owed: Option<H>,
-    /// Passed to the child and not answered, oldest first.
+    /// Passed to the child (a ping: put into the batch) and not answered, oldest first.
     sent: VecDeque<Sent<H>>,
     /// Bytes of `queue` and `batch`, and the newline that is owed.
     queued: usize,
@@ -158,10 +170,11 @@ pub struct Outbox<H> {
     barrier: u64,
 }
 
-/// A handle that the child has to answer for.
+/// A handle line that the child has to answer for.
 #[derive(Debug)]
 struct Sent<H> {
-    handle: H,
+    /// None for a ping.
+    handle: Option<H>,
     /// The position behind its line.
     end: u64,
 }
@@ -220,12 +233,19 @@ impl<H: Copy> Outbox<H> {
     /// How many handles are passed to the child and not answered.
     #[must_use]
     pub fn in_flight(&self) -> usize {
-        self.sent.len()
+        self.unanswered().count()
     }
 
     /// The handles that are passed to the child and not answered, oldest first.
     pub fn unanswered(&self) -> impl Iterator<Item = H> {
-        self.sent.iter().map(|sent| sent.handle)
+        self.sent.iter().filter_map(|sent| sent.handle)
+    }
+
+    /// Asked at every answer, before [`Outbox::acked`] and [`Outbox::nacked`]: whether it is for a
+    /// ping, which is answered with `NODE_HANDLE_NACK`. The ping is settled then.
+    pub fn take_pong(&mut self) -> bool {
+        let is_ping = self.sent.front().is_some_and(|sent| sent.handle.is_none());
+        is_ping && self.settle_oldest().is_some()
     }
 
     /// The child has sent `NODE_HANDLE_ACK`: it has taken the handle that this returns. `None`:
@@ -242,9 +262,19 @@ impl<H: Copy> Outbox<H> {
 
     /// The k-th answer is for the k-th handle line. Either answer proves that the line was read.
     fn answered(&mut self) -> Option<H> {
+        self.settle_oldest()?.handle
+    }
+
+    fn settle_oldest(&mut self) -> Option<Sent<H>> {
         let oldest = self.sent.front().filter(|sent| sent.end <= self.written)?;
         self.consumed = oldest.end;
-        self.sent.pop_front().map(|sent| sent.handle)
+        self.sent.pop_front()
+    }
+
+    /// Nothing but an answer of the child lets the next frame go out.
+    #[must_use]
+    pub fn awaits_answer(&self) -> bool {
+        self.batch.is_empty() && self.is_barred()
     }
 
     /// Writes until all is written or nothing more can be. A frame whose handle is gone before
@@ -306,6 +336,8 @@ impl<H: Copy> Outbox<H> {
         let length = frame.len() + 1;
         let handle = frame.handle();
         match handle {
+            // The answers come in the order of the lines: the passenger's is noted first.
+            None if matches!(frame, Frame::Ping) && self.batch.passenger.is_some() => return false,
             None => {}
             Some(handle) if !sink.has(handle) => {
                 self.queued -= length;
@@ -322,11 +354,18 @@ impl<H: Copy> Outbox<H> {
                 }
             }
         }
+        let mut is_ping = false;
         if let Some(frame) = self.queue.pop_front() {
+            is_ping = matches!(frame, Frame::Ping);
             self.batch.put(frame);
         }
         if self.owed.is_none() {
             self.batch.stage(b"\n");
+        }
+        if is_ping {
+            let end = self.written + self.batch.len() as u64;
+            self.sent.push_back(Sent { handle: None, end });
+            self.barrier = end;
         }
         self.owed.is_none()
     }
@@ -347,7 +386,7 @@ impl<H: Copy> Outbox<H> {
             if passenger.lost || count < passenger.line {
                 self.barrier = end;
             }
-            let handle = passenger.handle;
+            let handle = Some(passenger.handle);
             self.sent.push_back(Sent { handle, end });
         }
         self.written += count as u64;
@@ -438,6 +477,15 @@ impl<H: Copy> Batch<H> {
         self.segments.is_empty()
     }
 
+    /// How many bytes are to be written.
+    fn len(&self) -> usize {
+        let length = |segment: &Segment| match segment {
+            Segment::Staged(length) => *length,
+            Segment::Shared(bytes) => bytes.len(),
+        };
+        self.segments.iter().map(length).sum()
+    }
+
     /// Forgets what is written, keeps the memory.
     fn clear(&mut self) {
         self.staging.clear();
@@ -469,6 +517,7 @@ impl<H: Copy> Batch<H> {
                 self.stage(itoa::Buffer::new().format(seq).as_bytes());
                 self.stage(NEWCONN_END);
             }
+            Frame::Ping => self.stage(PING),
         }
     }
 
@@ -702,6 +751,61 @@ mod tests {
         assert_eq!(outbox.unanswered().collect::<Vec<_>>(), [7]);
         assert_eq!(outbox.acked(), Some(7));
         assert_eq!((outbox.acked(), outbox.nacked()), (None, None));
+    }
+
+    const PING_LINE: &str = "{\"cmd\":\"NODE_HANDLE\",\"type\":\"net.Native\"}\n";
+
+    #[test]
+    fn no_handle_goes_out_between_a_ping_and_its_answer() {
+        let (mut outbox, mut script) = (Outbox::new(), Script::default());
+        for frame in [Frame::Ping, message("{1}"), newconn(2), message("{3}")] {
+            outbox.push(frame);
+        }
+        assert_eq!(outbox.flush(&mut script).unwrap(), Flush::Starved);
+        let written = format!("{PING_LINE}{{1}}\n");
+        assert_eq!(script.calls, [call(&written, None)]);
+        assert!(outbox.awaits_answer());
+        assert_eq!(outbox.in_flight(), 0);
+        assert!(outbox.take_pong());
+        assert!(!outbox.take_pong() && !outbox.awaits_answer());
+        assert_eq!(outbox.flush(&mut script).unwrap(), Flush::Drained);
+        assert_eq!(script.calls[1..], [call("{new:2}}\n{3}\n", Some(2))]);
+        assert_eq!(outbox.acked(), Some(2));
+    }
+
+    #[test]
+    fn answers_to_pings_and_handles_come_in_the_order_of_their_lines() {
+        let (mut outbox, mut script) = behind();
+        for frame in [newconn(1), newconn(2), Frame::Ping, Frame::Ping, newconn(3)] {
+            outbox.push(frame);
+        }
+        assert_eq!(outbox.flush(&mut script).unwrap(), Flush::Starved);
+        let expected = [
+            call("{new:1}}", None),
+            call("\n{new:2}}", Some(1)),
+            call("\n", Some(2)),
+            call(&PING_LINE.repeat(2), None),
+        ];
+        assert_eq!(script.calls, expected);
+        assert!(!outbox.take_pong());
+        assert_eq!((outbox.acked(), outbox.acked()), (Some(1), Some(2)));
+        assert!(outbox.take_pong());
+        assert_eq!(outbox.flush(&mut script).unwrap(), Flush::Starved);
+        assert!(outbox.take_pong());
+        assert_eq!(outbox.flush(&mut script).unwrap(), Flush::Drained);
+        assert!(!outbox.take_pong());
+        assert_eq!(outbox.acked(), Some(3));
+    }
+
+    #[test]
+    fn a_ping_that_is_not_written_yet_cannot_be_answered() {
+        let (mut outbox, mut script) = (Outbox::new(), Script::default());
+        outbox.push(Frame::Ping);
+        script.answers.extend([Ok(5), full()]);
+        assert_eq!(outbox.flush(&mut script).unwrap(), Flush::Blocked);
+        assert!(!outbox.take_pong());
+        assert_eq!(outbox.flush(&mut script).unwrap(), Flush::Drained);
+        assert!(outbox.take_pong());
     }
 
     #[test]

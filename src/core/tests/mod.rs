@@ -8,7 +8,9 @@ mod listeners;
 mod messages;
 mod peeking;
 mod reloading;
+mod restarting;
 mod sticky;
+mod watching;
 mod workers;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -38,6 +40,8 @@ pub(super) struct World {
     /// Lines sent to children, with their handles, `newconn` spelt out.
     pub sent: Vec<(ChildId, Value, Option<HandleRef>)>,
     pub signals: Vec<(ChildId, Signal)>,
+    /// Who was pinged.
+    pub pings: Vec<ChildId>,
     pub listens: BTreeMap<ListenerId, ListenSpec>,
     pub accepting: BTreeSet<ListenerId>,
     pub closed_listeners: Vec<ListenerId>,
@@ -78,6 +82,15 @@ pub(super) fn settings(workers: u32) -> Settings {
         agent_inspect_port: None,
         app_inspect_base: None,
         share_listeners: false,
+        restart: RestartSettings {
+            stable_time: Duration::from_secs(10),
+            max_delay: Duration::from_secs(30),
+            intensity_limit: 60,
+            intensity_period: Duration::from_secs(60),
+            give_up: Some(Duration::from_secs(60)),
+            seed: 1,
+        },
+        watchdog: None,
         app_close_timeout: Duration::from_secs(5),
         agent_close_timeout: Duration::from_secs(3),
     }
@@ -96,6 +109,7 @@ impl World {
             events: Vec::new(),
             sent: Vec::new(),
             signals: Vec::new(),
+            pings: Vec::new(),
             listens: BTreeMap::new(),
             accepting: BTreeSet::new(),
             closed_listeners: Vec::new(),
@@ -347,6 +361,10 @@ impl World {
         let (text, handle) = match frame {
             Frame::Message { head, tail } => ([head, tail].concat(), None),
             Frame::Handle { text, handle } => (text.to_vec(), Some(handle)),
+            Frame::Ping => {
+                self.pings.push(child);
+                return;
+            }
             Frame::Newconn {
                 prefix,
                 seq,

@@ -156,15 +156,6 @@ fn in_production_the_slot_gets_a_new_worker_when_the_channel_closes() {
 }
 
 #[test]
-fn a_reforked_worker_that_dies_while_it_boots_is_reforked_again() {
-    let mut world = World::running(settings(1));
-    for id in 1..10 {
-        world.kill(ChildId::App(id));
-    }
-    assert_eq!(world.last_event("app-forked")["id"], 10);
-}
-
-#[test]
 fn outside_production_a_dead_worker_stays_dead() {
     let mut given = settings(2);
     given.production = false;
@@ -175,39 +166,6 @@ fn outside_production_a_dead_worker_stays_dead() {
     world.pass(Duration::from_secs(600));
     assert_eq!(world.spawns.len(), 3);
     assert!(world.events_of("closed").is_empty());
-}
-
-#[test]
-fn a_crash_loop_is_slowed_down_and_never_given_up() {
-    let mut world = World::running(settings(1));
-    for id in 1..=60 {
-        world.kill(ChildId::App(id));
-    }
-    assert_eq!(world.spawns.len(), 62);
-    world.kill(ChildId::App(61));
-    assert_eq!(world.last_event("app-disconnected")["refork"], "later");
-    assert_eq!(world.spawns.len(), 62);
-    // Two bad checks; the third finds the new worker.
-    world.pass(Duration::from_secs(20));
-    assert!(world.events_of("check-failed").is_empty());
-    let mut world = World::running(settings(2));
-    for id in [1, 3, 4] {
-        world.kill(ChildId::App(id));
-    }
-    assert_eq!(world.alive.len(), 3);
-}
-
-#[test]
-fn a_refork_that_was_held_back_comes_when_the_window_allows() {
-    let mut world = World::running(settings(2));
-    let mut last = 1;
-    for _ in 0..61 {
-        world.kill(ChildId::App(last));
-        last = world.last_event("app-forked")["id"].as_u64().unwrap() as u32;
-    }
-    assert_eq!(world.alive.len(), 2, "agent and the other worker");
-    world.pass(Duration::from_secs(60));
-    assert_eq!(world.alive.len(), 3);
 }
 
 #[test]

@@ -147,8 +147,8 @@ struct Child {
     position: usize,
     pending: Option<u32>,
     lines: Vec<Vec<u8>>,
-    /// Which handle's line was answered, how, and where it ended.
-    answers: VecDeque<(u32, bool, usize)>,
+    /// Which handle's line was answered (none: a ping), how, and where it ended.
+    answers: VecDeque<(Option<u32>, bool, usize)>,
 }
 
 impl Child {
@@ -178,7 +178,11 @@ impl Child {
             let got = self.pending.take();
             assert!(got.is_none() || got == Some(expected), "the wrong handle");
             let taken = got.is_some();
-            self.answers.push_back((expected, taken, self.position));
+            self.answers
+                .push_back((Some(expected), taken, self.position));
+        } else if line == PING {
+            assert_eq!(self.pending, None, "a ping takes a handle");
+            self.answers.push_back((None, false, self.position));
         }
         self.lines.push(line);
     }
@@ -202,7 +206,8 @@ fn padding(dice: &mut Dice) -> Bytes {
 
 /// A frame, and its line.
 fn frame(dice: &mut Dice, number: u32) -> (Frame<u32>, Vec<u8>) {
-    match dice.below(10) {
+    match dice.below(11) {
+        10 => (Frame::Ping, PING.to_vec()),
         0..5 => {
             let frame = Frame::Newconn {
                 prefix: Bytes::from_static(b"H"),
@@ -256,16 +261,20 @@ fn play(seed: u64) -> (usize, usize) {
             && let Some((handle, taken, end)) = child.answers.pop_front()
         {
             socket.answered = end;
-            let answered = if taken {
-                outbox.acked()
-            } else {
-                outbox.nacked()
-            };
-            assert_eq!(answered, Some(handle));
-            answers.insert(handle, taken);
+            let was_ping = outbox.take_pong();
+            assert_eq!(was_ping, handle.is_none());
+            if let Some(handle) = handle {
+                let answered = if taken {
+                    outbox.acked()
+                } else {
+                    outbox.nacked()
+                };
+                assert_eq!(answered, Some(handle));
+                answers.insert(handle, taken);
+            }
         }
         let over = number == 400 && outbox.is_empty() && outbox.in_flight() == 0;
-        if over && socket.unread == 0 {
+        if over && socket.unread == 0 && child.answers.is_empty() {
             break;
         }
     }

@@ -1,0 +1,67 @@
+'use strict';
+
+const assert = require('assert');
+const test = require('node:test');
+
+const { checkSupervision, supervisionConfig } = require('../../lib/supervision');
+
+const MS = /^options\.restart\.stableTime must be a whole number of ms between 0 and 2147483647, but got -1 \(number\)$/;
+const KNOWN = /^options\.restart\.stable is not known; options\.restart may have stableTime, maxDelay, intensity, giveUp$/;
+const LIMIT = /options\.restart\.intensity\.limit must be a whole number between 1 and 100000/;
+const ACTION = /options\.watchdog\.action must be 'report' or 'restart', but got 'kill'/;
+
+const WRONG = [
+  [ { restart: 5 }, TypeError, /^options\.restart must be an object, but got 5 \(number\)$/ ],
+  [ { restart: false }, TypeError, /options\.restart must be an object, but got false/ ],
+  [ { restart: { stable: 5 } }, TypeError, KNOWN ],
+  [ { restart: { stableTime: -1 } }, RangeError, MS ],
+  [ { restart: { maxDelay: 0 } }, RangeError, /options\.restart\.maxDelay .* between 1 and/ ],
+  [ { restart: { maxDelay: '30s' } }, RangeError, /options\.restart\.maxDelay .*'30s' \(string\)/ ],
+  [ { restart: { giveUp: true } }, RangeError, /options\.restart\.giveUp .*, or false, but got true/ ],
+  [ { restart: { intensity: 60 } }, TypeError, /options\.restart\.intensity must be an object/ ],
+  [ { restart: { intensity: { limit: 0 } } }, RangeError, LIMIT ],
+  [ { restart: { intensity: { period: 1.5 } } }, RangeError, /options\.restart\.intensity\.period .*1\.5/ ],
+  [ { watchdog: 'off' }, TypeError, /^options\.watchdog must be an object or false, but got 'off' \(string\)$/ ],
+  [ { watchdog: [] }, TypeError, /options\.watchdog must be an object or false, but got \[\] \(array\)/ ],
+  [ { watchdog: { timeout: 999 } }, RangeError, /options\.watchdog\.timeout .* between 1000 and/ ],
+  [ { watchdog: { interval: 10 } }, RangeError, /options\.watchdog\.interval .* between 100 and/ ],
+  [ { watchdog: { bootTimeout: 0 } }, RangeError, /options\.watchdog\.bootTimeout .*, or false/ ],
+  [ { watchdog: { action: 'kill' } }, RangeError, ACTION ],
+  [ { watchdog: { stack: true } }, TypeError, /options\.watchdog\.stack is not known/ ],
+];
+
+for (const [ options, type, message ] of WRONG) {
+  test(`refuses ${JSON.stringify(options)}`, () => {
+    assert.throws(() => checkSupervision(options), err => err instanceof type && message.test(err.message));
+  });
+}
+
+test('what is not given has its default', () => {
+  const defaults = {
+    restart: { stableTimeMs: 10000, maxDelayMs: 30000, intensityLimit: 60, intensityPeriodMs: 60000, giveUpMs: 60000 },
+    watchdog: { timeoutMs: 60000, bootTimeoutMs: null, intervalMs: 5000, kills: true },
+  };
+  const emptyOnes = [
+    {},
+    { restart: null, watchdog: null },
+    { restart: { giveUp: null, intensity: null }, watchdog: { timeout: undefined } },
+  ];
+  for (const options of emptyOnes) {
+    checkSupervision(options);
+    assert.deepStrictEqual(supervisionConfig(options, true), defaults);
+  }
+});
+
+test('what is given is passed on', () => {
+  const options = {
+    restart: { stableTime: 0, maxDelay: 1, intensity: { limit: 3, period: 5 }, giveUp: false },
+    watchdog: { timeout: 2000, bootTimeout: 30000, interval: 100, action: 'report' },
+  };
+  checkSupervision(options);
+  assert.deepStrictEqual(supervisionConfig(options, true), {
+    restart: { stableTimeMs: 0, maxDelayMs: 1, intensityLimit: 3, intensityPeriodMs: 5, giveUpMs: null },
+    watchdog: { timeoutMs: 2000, bootTimeoutMs: 30000, intervalMs: 100, kills: false },
+  });
+  assert.strictEqual(supervisionConfig({ watchdog: false }, true).watchdog, null);
+  assert.strictEqual(supervisionConfig({ watchdog: { action: 'restart' } }, false).watchdog.kills, false);
+});

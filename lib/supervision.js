@@ -1,0 +1,113 @@
+'use strict';
+
+/**
+ * The options `restart` and `watchdog`: their checks, and what the native master is told of
+ * them. Times are in ms.
+ */
+
+const { inspect } = require('util');
+
+const MAX_MS = 0x7fffffff;
+
+const RESTART_DEFAULTS = { stableTime: 10000, maxDelay: 30000, giveUp: 60000 };
+const INTENSITY_DEFAULTS = { limit: 60, period: 60000 };
+const WATCHDOG_DEFAULTS = { timeout: 60000, bootTimeout: false, interval: 5000, action: 'restart' };
+
+/** What each option may be: its test, and the words for it. */
+const time = min => ({
+  test: value => Number.isInteger(value) && value >= min && value <= MAX_MS,
+  wants: `a whole number of ms between ${min} and ${MAX_MS}`,
+});
+const timeOrFalse = min => ({
+  test: value => value === false || time(min).test(value),
+  wants: `${time(min).wants}, or false`,
+});
+const count = {
+  test: value => Number.isInteger(value) && value >= 1 && value <= 100000,
+  wants: 'a whole number between 1 and 100000',
+};
+const action = { test: value => value === 'report' || value === 'restart', wants: '\'report\' or \'restart\'' };
+
+const RULES = {
+  'restart': { stableTime: time(0), maxDelay: time(1), intensity: null, giveUp: timeOrFalse(1000) },
+  'restart.intensity': { limit: count, period: time(1) },
+  'watchdog': { timeout: time(1000), bootTimeout: timeOrFalse(1000), interval: time(100), action },
+};
+
+/**
+ * @param {Object} options - of startCluster
+ * @throws {TypeError} an option that is no object, or has a key that is not known
+ * @throws {RangeError} a value that is out of range
+ */
+function checkSupervision(options) {
+  checkObject('restart', options.restart);
+  if (isGiven(options.restart)) checkObject('restart.intensity', options.restart.intensity);
+  if (options.watchdog !== false) checkObject('watchdog', options.watchdog);
+}
+
+function checkObject(name, value) {
+  if (!isGiven(value)) return;
+  const rules = RULES[name];
+  if (typeof value !== 'object' || Array.isArray(value)) {
+    const orFalse = name === 'watchdog' ? ' or false' : '';
+    throw new TypeError(`options.${name} must be an object${orFalse}, but got ${describe(value)}`);
+  }
+  for (const key of Object.keys(value)) {
+    if (!(key in rules)) {
+      throw new TypeError(`options.${name}.${key} is not known; options.${name} may have ${Object.keys(rules).join(', ')}`);
+    }
+    const rule = rules[key];
+    if (rule !== null && isGiven(value[key]) && !rule.test(value[key])) {
+      throw new RangeError(`options.${name}.${key} must be ${rule.wants}, but got ${describe(value[key])}`);
+    }
+  }
+}
+
+/**
+ * @param {Object} options - checked
+ * @param {boolean} isProduction
+ * @return {Object} the part of the native configuration
+ */
+function supervisionConfig(options, isProduction) {
+  const restart = withDefaults(RESTART_DEFAULTS, options.restart);
+  const intensity = withDefaults(INTENSITY_DEFAULTS, restart.intensity);
+  return {
+    restart: {
+      stableTimeMs: restart.stableTime,
+      maxDelayMs: restart.maxDelay,
+      intensityLimit: intensity.limit,
+      intensityPeriodMs: intensity.period,
+      giveUpMs: restart.giveUp === false ? null : restart.giveUp,
+    },
+    watchdog: options.watchdog === false ? null : watchdogConfig(options.watchdog, isProduction),
+  };
+}
+
+function watchdogConfig(options, isProduction) {
+  const { timeout, bootTimeout, interval, action: wanted } = withDefaults(WATCHDOG_DEFAULTS, options);
+  return {
+    timeoutMs: timeout,
+    bootTimeoutMs: bootTimeout === false ? null : bootTimeout,
+    intervalMs: interval,
+    // Elsewhere nobody would replace a killed worker.
+    kills: wanted === 'restart' && isProduction,
+  };
+}
+
+function withDefaults(defaults, given) {
+  const merged = { ...defaults };
+  for (const [ key, value ] of Object.entries(given || {})) {
+    if (isGiven(value)) merged[key] = value;
+  }
+  return merged;
+}
+
+function isGiven(value) {
+  return value !== undefined && value !== null;
+}
+
+function describe(value) {
+  return `${inspect(value, { depth: 0, breakLength: Infinity })} (${Array.isArray(value) ? 'array' : typeof value})`;
+}
+
+module.exports = { checkSupervision, supervisionConfig };
