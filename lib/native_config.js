@@ -5,6 +5,8 @@
  * state of this process.
  */
 
+const { drainConfig } = require('./drain_config');
+
 const DEFAULT_CLOSE_TIMEOUT_MS = 5000;
 const DEFAULT_AGENT_DEBUG_PORT = 5800;
 /** Node's own test of whether its cluster gives inspector ports to the workers. */
@@ -21,6 +23,7 @@ const INSPECTOR_ARG = /--inspect(?:-brk|-port)?|--debug-port/;
  */
 function nativeConfig({ options, isProduction, agentWorkerFile, appWorkerFile, warn }) {
   const legacyTimeout = closeTimeout('EGG_MASTER_CLOSE_TIMEOUT', DEFAULT_CLOSE_TIMEOUT_MS, warn);
+  const appCloseTimeoutMs = closeTimeout('EGG_APP_CLOSE_TIMEOUT', legacyTimeout, warn);
   return {
     execPath: process.execPath,
     execArgv: process.execArgv,
@@ -39,8 +42,14 @@ function nativeConfig({ options, isProduction, agentWorkerFile, appWorkerFile, w
     agentInspectPort: options.isDebug ? agentInspectPort(warn) : null,
     appInspectBase: isInspected() ? process.debugPort : null,
     shareListeners: sharesListeners(),
-    appCloseTimeoutMs: closeTimeout('EGG_APP_CLOSE_TIMEOUT', legacyTimeout, warn),
+    appCloseTimeoutMs,
     agentCloseTimeoutMs: closeTimeout('EGG_AGENT_CLOSE_TIMEOUT', legacyTimeout, warn),
+    ...drainConfig({
+      drain: options.drain,
+      isProduction,
+      appCloseTimeoutMs,
+      fromEnv: (name, fallback) => closeTimeout(name, fallback, warn),
+    }),
   };
 }
 

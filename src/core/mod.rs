@@ -11,6 +11,7 @@
 //! | [`workers`] | the app workers: fork, ready, death, refork |
 //! | [`intensity`] | how often a worker may be restarted |
 //! | [`reload`] | replacing the workers, slot by slot |
+//! | [`drain`] | letting workers finish what they have before they are ended |
 //! | [`shutdown`] | ending a child and its descendants, and closing everything in order |
 //! | [`cluster`] | the primary's side of Node's cluster protocol, and its listeners |
 //! | [`handoff`] | connections: who gets one, and what happens to it when that fails |
@@ -23,6 +24,7 @@
 pub mod affinity;
 mod agent;
 mod cluster;
+mod drain;
 pub mod event;
 mod handoff;
 mod intensity;
@@ -41,6 +43,7 @@ use std::time::{Duration, Instant};
 
 use agent::AgentSlot;
 use cluster::Listeners;
+use drain::Drains;
 use event::{ChildId, Command, Event, Frame, Input, Output, Settings, Snapshot};
 use handoff::Sticky;
 use lifecycle::Phase;
@@ -59,6 +62,7 @@ pub struct Core {
     agent: AgentSlot,
     workers: Workers,
     reload: Option<Reload>,
+    drains: Drains,
     endings: Endings,
     listeners: Listeners,
     sticky: Sticky,
@@ -94,6 +98,7 @@ impl Core {
             public,
             agent: AgentSlot::default(),
             reload: None,
+            drains: Drains::default(),
             endings: Endings::default(),
             listeners: Listeners::default(),
             failed_checks: 0,
@@ -127,6 +132,7 @@ impl Core {
                 conn,
                 peer,
             } => self.on_accepted(now, listener, conn, peer),
+            Input::AcceptedRest { listener } => self.on_accepted_rest(now, listener),
             Input::AcceptFailed { listener, errno } => self.on_accept_failed(now, listener, errno),
             Input::Descendants { child, alive } => self.on_descendants(now, child, alive),
         }
@@ -139,7 +145,7 @@ impl Core {
                 Timer::AgentRestart => self.restart_agent(now),
                 Timer::Refork(slot) => self.refork_slot(now, slot),
                 Timer::Check => self.check_alive(now),
-                Timer::Drain(child) => self.terminate_retired(now, child),
+                Timer::Drain(child) => self.on_drain_time(now, child),
                 Timer::Kill(child) => self.kill_ending(now, child),
                 Timer::Descendants(child) => {
                     self.output(Output::CountDescendants { child });

@@ -18,6 +18,9 @@ pub const HANDLE_ACK: &[u8] = br#"{"cmd":"NODE_HANDLE_ACK"}"#;
 pub const STICKY_CONNECTION: &[u8] =
     br#"{"cmd":"NODE_HANDLE","type":"net.Socket","msg":"sticky-session:connection"}"#;
 
+/// Asks `lib/worker_preload.js` to let the worker finish what it has.
+pub const DRAIN: &[u8] = br#"{"cmd":"NODE_EGG_CLUSTER_RS","act":"drain"}"#;
+
 /// Answers `queryServer`: the primary listens and hands connections over. `local` is the address
 /// really bound; a unix socket has none.
 #[must_use]
@@ -212,6 +215,10 @@ mod tests {
             (
                 socket_count("k", 3),
                 json!({ "cmd": "NODE_SOCKET_COUNT", "key": "k", "count": 3 }),
+            ),
+            (
+                Bytes::from_static(DRAIN),
+                json!({ "cmd": "NODE_EGG_CLUSTER_RS", "act": "drain" }),
             ),
             (
                 Bytes::from_static(HANDLE_ACK),
