@@ -10,6 +10,13 @@ const { withEnv } = require('./helpers/app');
 
 const OPTIONS = { baseDir: '/app', workers: 2, port: 7001, https: false, clusterPort: 40001 };
 
+const NO_TIMES = {
+  EGG_MASTER_CLOSE_TIMEOUT: undefined,
+  EGG_APP_CLOSE_TIMEOUT: undefined,
+  EGG_AGENT_CLOSE_TIMEOUT: undefined,
+  EGG_CLUSTER_RS_DRAIN_TIMEOUT: undefined,
+};
+
 function build(options = {}, isProduction = true) {
   const warnings = [];
   const config = nativeConfig({
@@ -23,7 +30,7 @@ function build(options = {}, isProduction = true) {
 }
 
 test('everything that the native master is told', t => {
-  withEnv(t, { HOST: '10.0.0.1', EGG_MASTER_CLOSE_TIMEOUT: undefined, EGG_APP_CLOSE_TIMEOUT: undefined, EGG_AGENT_CLOSE_TIMEOUT: undefined, EGG_CLUSTER_RS_DRAIN_TIMEOUT: undefined, NODE_OPTIONS: undefined });
+  withEnv(t, { HOST: '10.0.0.1', ...NO_TIMES, NODE_OPTIONS: undefined });
   const { config, warnings } = build();
   delete config.env;
   assert.deepStrictEqual(config, {
@@ -89,7 +96,6 @@ test('listeners are shared under SCHED_NONE', t => {
   assert.strictEqual(build().config.shareListeners, true);
 });
 
-const NO_TIMES = { EGG_MASTER_CLOSE_TIMEOUT: undefined, EGG_APP_CLOSE_TIMEOUT: undefined, EGG_CLUSTER_RS_DRAIN_TIMEOUT: undefined };
 const times = (drain, isProduction) => {
   const { config, warnings } = build({ drain }, isProduction);
   assert.strictEqual(config.preloadFile === null, config.drain === null);

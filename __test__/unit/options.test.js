@@ -74,12 +74,12 @@ const WRONG = [
   [ { framework: {} }, TypeError, /options\.framework must be a string/ ],
   [ { pidFile: 5 }, TypeError, /options\.pidFile must be a string/ ],
   [ { title: 1n }, TypeError, /must be JSON/ ],
-  [ { drain: true }, TypeError, /^options\.drain must be false or an object such as \{ timeout: 5000 \}, but got true \(boolean\)$/ ],
+  [ { drain: true }, TypeError, /^options\.drain must be false or an object such as \{ timeout: 5000 \}, but got true/ ],
   [ { drain: 5000 }, TypeError, /options\.drain must be false or an object .*5000 \(number\)/ ],
   [ { drain: [ 1 ] }, TypeError, /options\.drain must be false or an object .*\(array\)/ ],
   [ { drain: { timeOut: 1 } }, TypeError, /^options\.drain has no timeOut; it may have timeout and websocketTimeout$/ ],
   [ { drain: { timeout: '5s' } }, TypeError, /^options\.drain\.timeout must be a number of ms, but got '5s' \(string\)$/ ],
-  [ { drain: { timeout: -1 } }, RangeError, /^options\.drain\.timeout must be a time in ms between 0 and 2147483647, but got -1 \(number\)$/ ],
+  [ { drain: { timeout: -1 } }, RangeError, /^options\.drain\.timeout must be a time in ms between 0 and \d+, but got -1/ ],
   [ { drain: { websocketTimeout: NaN } }, RangeError, /options\.drain\.websocketTimeout .*NaN/ ],
 ];
 
