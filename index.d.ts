@@ -12,6 +12,19 @@ export interface HttpsOptions {
   ca?: string;
 }
 
+/** How long app workers may drain. */
+export interface DrainOptions {
+  /**
+   * For requests in flight, in ms, 0 to 2147483647. The environment variable
+   * `EGG_CLUSTER_RS_DRAIN_TIMEOUT` goes before it. Default: the app close timeout
+   * (`EGG_APP_CLOSE_TIMEOUT`, else `EGG_MASTER_CLOSE_TIMEOUT`, else 5000); outside
+   * production at most 1000. 0 for both times is the same as `drain: false`.
+   */
+  timeout?: number | null;
+  /** For WebSockets and other connections that have left HTTP, in ms. Default: `timeout`. */
+  websocketTimeout?: number | null;
+}
+
 /**
  * What names a client in sticky mode. Where the first bytes of a connection have to be seen
  * for it, the master looks at them without taking them.
@@ -84,6 +97,11 @@ export interface ClusterOptions {
   pidFile?: string | null;
   /** The environment of Egg, such as `prod`, `local` or `unittest`. Default: `EGG_SERVER_ENV`. */
   env?: string | null;
+  /**
+   * How long an app worker may finish what it serves before it is ended, at closing and by a
+   * reload. `false`: it is ended at once. See {@link DrainOptions}.
+   */
+  drain?: DrainOptions | false | null;
   /** The title of the application, which tools look for in the process list. */
   title?: string | null;
   /**

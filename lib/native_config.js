@@ -7,6 +7,7 @@
 
 const { supervisionConfig } = require('./supervision');
 const { stickyKey } = require('./sticky');
+const { drainConfig } = require('./drain_config');
 
 const DEFAULT_CLOSE_TIMEOUT_MS = 5000;
 const DEFAULT_AGENT_DEBUG_PORT = 5800;
@@ -24,6 +25,7 @@ const INSPECTOR_ARG = /--inspect(?:-brk|-port)?|--debug-port/;
  */
 function nativeConfig({ options, isProduction, agentWorkerFile, appWorkerFile, warn }) {
   const legacyTimeout = closeTimeout('EGG_MASTER_CLOSE_TIMEOUT', DEFAULT_CLOSE_TIMEOUT_MS, warn);
+  const appCloseTimeoutMs = closeTimeout('EGG_APP_CLOSE_TIMEOUT', legacyTimeout, warn);
   return {
     execPath: process.execPath,
     execArgv: process.execArgv,
@@ -43,9 +45,15 @@ function nativeConfig({ options, isProduction, agentWorkerFile, appWorkerFile, w
     agentInspectPort: options.isDebug ? agentInspectPort(warn) : null,
     appInspectBase: isInspected() ? process.debugPort : null,
     shareListeners: sharesListeners(),
-    appCloseTimeoutMs: closeTimeout('EGG_APP_CLOSE_TIMEOUT', legacyTimeout, warn),
+    appCloseTimeoutMs,
     agentCloseTimeoutMs: closeTimeout('EGG_AGENT_CLOSE_TIMEOUT', legacyTimeout, warn),
     ...supervisionConfig(options, Boolean(isProduction)),
+    ...drainConfig({
+      drain: options.drain,
+      isProduction,
+      appCloseTimeoutMs,
+      fromEnv: (name, fallback) => closeTimeout(name, fallback, warn),
+    }),
   };
 }
 

@@ -15,6 +15,8 @@ const { checkSticky } = require('./sticky');
 // Applications may mock process.cwd later on.
 const initialCwd = process.cwd();
 const MAX_PORT = 65535;
+/** The longest time that timers take, in ms. */
+const MAX_TIME = 0x7fffffff;
 
 /**
  * @param {Object} options - as given to startCluster; not changed
@@ -87,6 +89,29 @@ function checkTypes(options) {
     // Falsy values have always meant "not given".
     if (options[name] && typeof options[name] !== 'string') {
       throw new TypeError(`options.${name} must be a string (${holds}), but got ${describe(options[name])}`);
+    }
+  }
+  checkDrain(options.drain);
+}
+
+/** Times that `options.drain` may hold, in ms. */
+const DRAIN_TIMES = [ 'timeout', 'websocketTimeout' ];
+
+function checkDrain(drain) {
+  if (drain === undefined || drain === null || drain === false) return;
+  if (typeof drain !== 'object' || Array.isArray(drain)) {
+    throw new TypeError(`options.drain must be false or an object such as { timeout: 5000 }, but got ${describe(drain)}`);
+  }
+  for (const [ name, value ] of Object.entries(drain)) {
+    if (!DRAIN_TIMES.includes(name)) {
+      throw new TypeError(`options.drain has no ${name}; it may have ${DRAIN_TIMES.join(' and ')}`);
+    }
+    if (value === undefined || value === null) continue;
+    if (typeof value !== 'number') {
+      throw new TypeError(`options.drain.${name} must be a number of ms, but got ${describe(value)}`);
+    }
+    if (!(value >= 0 && value <= MAX_TIME)) {
+      throw new RangeError(`options.drain.${name} must be a time in ms between 0 and ${MAX_TIME}, but got ${describe(value)}`);
     }
   }
 }

@@ -122,6 +122,9 @@ const LINES = {
   'closed': (r, { code }) => {
     if (code === 0) r.log('[master] close done, exiting with code:0');
   },
+  'app-drained': (r, { id, pid, elapsedMs }) =>
+    r.log('[master] app_worker#%s:%s drained in %sms', id, pid, elapsedMs),
+  'drain-timed-out': reportDrainTimedOut,
   'fatal': (r, { reason }) =>
     r.logger.error('[master] internal error of egg-cluster-rs, exiting with code:1: %s', reason),
 };
@@ -188,6 +191,13 @@ function reportAppExited(r, event) {
   }
   r.logger.error(namedError('AppWorkerDiedError', message));
   if (whileStarting) r.logger.error('[master] app_worker#%s:%s start fail, exiting with code:1', id, pid);
+}
+
+function reportDrainTimedOut(r, { id, pid, elapsedMs, requests, connections }) {
+  const cut = requests === null
+    ? 'it has not told what was cut'
+    : `${requests} requests and ${connections} connections were cut`;
+  r.log('[master] app_worker#%s:%s drain timed out after %sms, %s', id, pid, elapsedMs, cut);
 }
 
 function reportReady(r, { address, elapsedMs }) {

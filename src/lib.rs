@@ -62,6 +62,7 @@
 //! | channel | the socket pair between master and child, descriptor 3 in the child |
 //! | outbox | what waits to be written to a channel |
 //! | envelope | the keys of a message that decide where it goes |
+//! | drain | no new connection, and time to finish what is there, before the ending |
 //! | ending | SIGTERM, a grace period, SIGKILL, descendants included |
 
 pub mod binding;

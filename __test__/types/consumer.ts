@@ -16,6 +16,7 @@ const options: ClusterOptions = {
   env: 'prod',
   title: 'app',
   startMode: 'process',
+  drain: { timeout: 3000, websocketTimeout: 60000 },
   customOption: { passed: 'on' },
 };
 

@@ -10,11 +10,18 @@ const { withEnv } = require('./helpers/app');
 
 const OPTIONS = { baseDir: '/app', workers: 2, port: 7001, https: false, clusterPort: 40001 };
 
-function build(options = {}) {
+const NO_TIMES = {
+  EGG_MASTER_CLOSE_TIMEOUT: undefined,
+  EGG_APP_CLOSE_TIMEOUT: undefined,
+  EGG_AGENT_CLOSE_TIMEOUT: undefined,
+  EGG_CLUSTER_RS_DRAIN_TIMEOUT: undefined,
+};
+
+function build(options = {}, isProduction = true) {
   const warnings = [];
   const config = nativeConfig({
     options: { ...OPTIONS, ...options },
-    isProduction: true,
+    isProduction,
     agentWorkerFile: '/a.js',
     appWorkerFile: '/b.js',
     warn: (...args) => warnings.push(util.format(...args)),
@@ -23,7 +30,7 @@ function build(options = {}) {
 }
 
 test('everything that the native master is told', t => {
-  withEnv(t, { HOST: '10.0.0.1', EGG_MASTER_CLOSE_TIMEOUT: undefined, EGG_APP_CLOSE_TIMEOUT: undefined, EGG_AGENT_CLOSE_TIMEOUT: undefined, NODE_OPTIONS: undefined });
+  withEnv(t, { HOST: '10.0.0.1', ...NO_TIMES, NODE_OPTIONS: undefined });
   const { config, warnings } = build();
   delete config.env;
   assert.deepStrictEqual(config, {
@@ -48,6 +55,8 @@ test('everything that the native master is told', t => {
     agentCloseTimeoutMs: 5000,
     restart: { stableTimeMs: 10000, maxDelayMs: 30000, intensityLimit: 60, intensityPeriodMs: 60000, giveUpMs: 60000 },
     watchdog: { timeoutMs: 60000, bootTimeoutMs: null, intervalMs: 5000, kills: true },
+    preloadFile: require.resolve('../../lib/worker_preload.js'),
+    drain: { timeoutMs: 5000, websocketTimeoutMs: 5000 },
   });
   assert.deepStrictEqual(warnings, []);
 });
@@ -88,4 +97,42 @@ test('listeners are shared under SCHED_NONE', t => {
   });
   cluster.schedulingPolicy = cluster.SCHED_NONE;
   assert.strictEqual(build().config.shareListeners, true);
+});
+
+const times = (drain, isProduction) => {
+  const { config, warnings } = build({ drain }, isProduction);
+  assert.strictEqual(config.preloadFile === null, config.drain === null);
+  return [ config.drain && [ config.drain.timeoutMs, config.drain.websocketTimeoutMs ], warnings ];
+};
+
+test('drain times: the variable, else the option, else the app close timeout, short outside production', t => {
+  withEnv(t, NO_TIMES);
+  assert.deepStrictEqual(times(undefined), [[ 5000, 5000 ], []]);
+  assert.deepStrictEqual(times(undefined, false), [[ 1000, 1000 ], []]);
+  assert.deepStrictEqual(times({ timeout: 7000.5 }, false), [[ 7000, 7000 ], []]);
+  assert.deepStrictEqual(times({ websocketTimeout: 60000 }), [[ 5000, 60000 ], []]);
+  assert.deepStrictEqual(times({ timeout: 100, websocketTimeout: 0 }), [[ 100, 0 ], []]);
+  process.env.EGG_APP_CLOSE_TIMEOUT = '600';
+  assert.deepStrictEqual(times(undefined), [[ 600, 600 ], []]);
+  assert.deepStrictEqual(times(undefined, false), [[ 600, 600 ], []]);
+  process.env.EGG_CLUSTER_RS_DRAIN_TIMEOUT = '20';
+  assert.deepStrictEqual(times({ timeout: 7000 }), [[ 20, 20 ], []]);
+  assert.deepStrictEqual(times(false), [[ 20, 20 ], []]);
+  process.env.EGG_CLUSTER_RS_DRAIN_TIMEOUT = 'long';
+  assert.deepStrictEqual(times({ timeout: 7000 }), [[ 7000, 7000 ], [
+    '[master] environment variable EGG_CLUSTER_RS_DRAIN_TIMEOUT should be a time in ms, but is "long"; using 7000',
+  ]]);
+});
+
+test('workers are not drained where that is switched off, takes no time, or the file may be out of their reach', t => {
+  withEnv(t, { ...NO_TIMES, NODE_OPTIONS: undefined });
+  assert.deepStrictEqual(times(false), [ null, []]);
+  assert.deepStrictEqual(times({ timeout: 0 }), [ null, []]);
+  process.env.EGG_CLUSTER_RS_DRAIN_TIMEOUT = '0';
+  assert.deepStrictEqual(times({ timeout: 1000 }), [ null, []]);
+  delete process.env.EGG_CLUSTER_RS_DRAIN_TIMEOUT;
+  for (const flag of [ '--permission', '--experimental-permission' ]) {
+    process.env.NODE_OPTIONS = `--no-warnings ${flag} --allow-fs-read=/app`;
+    assert.deepStrictEqual(times({ timeout: 1000 }), [ null, []]);
+  }
 });

@@ -54,6 +54,14 @@ test('takes what egg-cluster takes', t => {
   assert.strictEqual(parse({ env: '' }).env, process.env.EGG_SERVER_ENV || '');
 });
 
+test('the times of drain are passed on as they are', t => {
+  const baseDir = app(t);
+  for (const drain of [ false, {}, { timeout: 0 }, { timeout: 100, websocketTimeout: 2 ** 31 - 1 }, { timeout: null } ]) {
+    assert.deepStrictEqual(parseOptions({ baseDir, drain }).drain, drain);
+  }
+  assert.ok(!('drain' in parseOptions({ baseDir, drain: null })));
+});
+
 const WRONG = [
   [ { workers: '0' }, RangeError, /^options\.workers must be a whole number of at least 1, but got '0' \(string\)$/ ],
   [ { workers: -1 }, RangeError, /options\.workers .*-1/ ],
@@ -66,6 +74,13 @@ const WRONG = [
   [ { framework: {} }, TypeError, /options\.framework must be a string/ ],
   [ { pidFile: 5 }, TypeError, /options\.pidFile must be a string/ ],
   [ { title: 1n }, TypeError, /must be JSON/ ],
+  [ { drain: true }, TypeError, /^options\.drain must be false or an object such as \{ timeout: 5000 \}, but got true/ ],
+  [ { drain: 5000 }, TypeError, /options\.drain must be false or an object .*5000 \(number\)/ ],
+  [ { drain: [ 1 ] }, TypeError, /options\.drain must be false or an object .*\(array\)/ ],
+  [ { drain: { timeOut: 1 } }, TypeError, /^options\.drain has no timeOut; it may have timeout and websocketTimeout$/ ],
+  [ { drain: { timeout: '5s' } }, TypeError, /^options\.drain\.timeout must be a number of ms, but got '5s' \(string\)$/ ],
+  [ { drain: { timeout: -1 } }, RangeError, /^options\.drain\.timeout must be a time in ms between 0 and \d+, but got -1/ ],
+  [ { drain: { websocketTimeout: NaN } }, RangeError, /options\.drain\.websocketTimeout .*NaN/ ],
 ];
 
 for (const [ options, type, message ] of WRONG) {

@@ -213,3 +213,15 @@ test('events that egg-cluster has not', () => {
     'INFO [master] app_worker#1:5 reuse-port listening on {"addressType":4,"address":null,"port":17001}',
   ]);
 });
+
+test('drained workers, and those that had no more time', () => {
+  assert.deepStrictEqual(linesFor([
+    { type: 'app-drained', id: 1, pid: 2811, elapsedMs: 12 },
+    { type: 'drain-timed-out', id: 2, pid: 2812, elapsedMs: 5000, requests: 2, connections: 3 },
+    { type: 'drain-timed-out', id: 3, pid: 2813, elapsedMs: 5000, requests: null, connections: null },
+  ]), [
+    'log [master] app_worker#1:2811 drained in 12ms',
+    'log [master] app_worker#2:2812 drain timed out after 5000ms, 2 requests and 3 connections were cut',
+    'log [master] app_worker#3:2813 drain timed out after 5000ms, it has not told what was cut',
+  ]);
+});

@@ -111,6 +111,18 @@ impl Listeners {
         Some(listener)
     }
 
+    /// The listeners that the master accepts on.
+    pub(super) fn accepted_on(&self) -> Vec<ListenerId> {
+        let is_accepted_on = |listener: &Listener| {
+            listener.kind == Kind::RoundRobin && matches!(listener.state, State::Open(_))
+        };
+        self.by_id
+            .iter()
+            .filter(|(_, listener)| is_accepted_on(listener))
+            .map(|(&id, _)| id)
+            .collect()
+    }
+
     pub(super) fn of_member(&self, worker: u32) -> Vec<ListenerId> {
         let has = |listener: &Listener| listener.members.contains(&worker);
         self.by_id
@@ -172,6 +184,8 @@ impl Core {
             ChildMessage::Accepted { ack, accepted } => {
                 self.on_newconn_answer(now, id, ack, accepted);
             }
+            ChildMessage::CanDrain => self.on_can_drain(id),
+            ChildMessage::Draining(in_use) => self.on_draining(now, id, in_use),
             _ => {}
         }
     }
@@ -383,6 +397,11 @@ impl Core {
         let text = encode::acknowledge(worker.take_seq(), seq);
         self.reply(ChildId::App(id), text);
         // It would refuse what is sent to it from now on.
+        self.stop_offering(id);
+    }
+
+    /// Gives a worker no more connections; the answers for those it was given still count.
+    pub(super) fn stop_offering(&mut self, id: u32) {
         for listener in self.listeners.of_member(id) {
             if let Some(listener) = self.listeners.get_mut(listener) {
                 listener.scheduler.remove(id);

@@ -158,6 +158,11 @@ pub enum Input {
         /// What was seen.
         head: Peeked,
     },
+    /// Answer to [`Output::AcceptRest`]: what waited has come as [`Input::Accepted`].
+    AcceptedRest {
+        /// The listener.
+        listener: ListenerId,
+    },
     /// `accept` failed for want of descriptors or memory; accepting pauses for a moment.
     AcceptFailed {
         /// The listener.
@@ -280,6 +285,11 @@ pub enum Output {
     },
     /// Leave new connections to the kernel's queue.
     PauseAccept {
+        /// On which listener.
+        listener: ListenerId,
+    },
+    /// Accept all that waits in the kernel's queue; answered by `AcceptedRest`.
+    AcceptRest {
         /// On which listener.
         listener: ListenerId,
     },
@@ -429,6 +439,18 @@ pub struct Settings {
     pub app_close_timeout: Duration,
     /// The same for the agent.
     pub agent_close_timeout: Duration,
+    /// How long app workers may finish what they have before they are ended. `None`: they
+    /// are ended at once.
+    pub drain: Option<DrainLimits>,
+}
+
+/// How long a worker may drain.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct DrainLimits {
+    /// For requests.
+    pub timeout: Duration,
+    /// For connections that have left HTTP.
+    pub websocket_timeout: Duration,
 }
 
 /// When what has died is started again.
@@ -797,6 +819,28 @@ pub enum Event {
         timeout_ms: u64,
         /// There is an agent to end.
         alive: bool,
+    },
+    /// An app worker has finished all it had; it is ended now.
+    AppDrained {
+        /// `cluster.worker.id`.
+        id: u32,
+        /// Its process id.
+        pid: i32,
+        /// Since it was asked to, in ms.
+        elapsed_ms: u64,
+    },
+    /// An app worker has not finished in time; it is ended now.
+    DrainTimedOut {
+        /// `cluster.worker.id`.
+        id: u32,
+        /// Its process id.
+        pid: i32,
+        /// Since it was asked to, in ms.
+        elapsed_ms: u64,
+        /// Requests that were not answered; null when the worker has told nothing.
+        requests: Option<u32>,
+        /// Connections that were open, upgraded ones included; null likewise.
+        connections: Option<u32>,
     },
     /// A child, or descendants that it left behind, did not end in time and were killed.
     Killed {

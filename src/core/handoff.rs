@@ -18,6 +18,7 @@ use super::event::{
     ChildId, ConnId, Event, Frame, HandleRef, ListenSpec, ListenTarget, ListenerId, Output,
 };
 use super::recent::Way;
+use super::scheduler::Scheduler;
 use super::timer::Timer;
 use super::workers::Newconn;
 use crate::ipc::encode;
@@ -116,7 +117,7 @@ impl Core {
 
     /// Hands pending connections to workers with room.
     pub(super) fn dispatch(&mut self, id: ListenerId) {
-        while let Some((worker, frame)) = self.next_handoff(id) {
+        while let Some((worker, frame)) = self.next_handoff(id, Scheduler::pick) {
             self.send(ChildId::App(worker), frame);
         }
         self.regulate(id);
@@ -126,10 +127,14 @@ impl Core {
         }
     }
 
-    fn next_handoff(&mut self, id: ListenerId) -> Option<(u32, Frame)> {
+    fn next_handoff(
+        &mut self,
+        id: ListenerId,
+        pick: fn(&mut Scheduler) -> Option<u32>,
+    ) -> Option<(u32, Frame)> {
         let listener = self.listeners.get_mut(id)?;
         let &Held { conn, refusals, .. } = listener.pending.front()?;
-        let worker_id = listener.scheduler.pick()?;
+        let worker_id = pick(&mut listener.scheduler)?;
         let prefix = listener.newconn.clone();
         let worker = self.workers.get_mut(worker_id)?;
         listener.pending.pop_front();
@@ -368,8 +373,12 @@ impl Core {
     }
 
     fn send_sticky_queue(&mut self, id: u32) {
+        self.send_sticky_below(id, STICKY_WINDOW);
+    }
+
+    fn send_sticky_below(&mut self, id: u32, window: usize) {
         while let Some(worker) = self.workers.get_mut(id)
-            && worker.sticky_sent.len() < STICKY_WINDOW
+            && worker.sticky_sent.len() < window
             && let Some(sticky) = worker.sticky_queue.pop_front()
         {
             worker.sticky_sent.push_back(sticky);
@@ -443,6 +452,21 @@ impl Core {
         self.sticky.held -= homeless.len();
         for sticky in homeless {
             self.output(Output::CloseConn { conn: sticky.conn });
+        }
+    }
+
+    /// The last hand-out of a listener, or of sticky mode: a worker that is about to drain
+    /// takes any number.
+    pub(super) fn hand_out_all(&mut self, now: Instant, id: ListenerId) {
+        if self.sticky.listener == Some(id) {
+            self.offer_held_sticky(now);
+            for worker in self.workers.ids().collect::<Vec<_>>() {
+                self.send_sticky_below(worker, usize::MAX);
+            }
+        } else {
+            while let Some((worker, frame)) = self.next_handoff(id, Scheduler::pick_over) {
+                self.send(ChildId::App(worker), frame);
+            }
         }
     }
 

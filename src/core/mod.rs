@@ -13,6 +13,7 @@
 //! | [`intensity`] | how many have been restarted lately |
 //! | [`watchdog`] | whether event loops turn, and what becomes of those that do not |
 //! | [`reload`] | replacing the workers, slot by slot |
+//! | [`drain`] | letting workers finish what they have before they are ended |
 //! | [`shutdown`] | ending a child and its descendants, and closing everything in order |
 //! | [`cluster`] | the primary's side of Node's cluster protocol, and its listeners |
 //! | [`handoff`] | connections: who gets one, and what happens to it when that fails |
@@ -30,6 +31,7 @@ pub mod affinity;
 mod agent;
 pub mod client_key;
 mod cluster;
+mod drain;
 pub mod event;
 mod handoff;
 pub mod head;
@@ -55,6 +57,7 @@ use std::time::{Duration, Instant};
 
 use agent::AgentSlot;
 use cluster::Listeners;
+use drain::Drains;
 use event::{ChildId, Command, Event, Frame, Input, Output, Settings, Snapshot};
 use handoff::Sticky;
 use lifecycle::Phase;
@@ -77,6 +80,7 @@ pub struct Core {
     agent: AgentSlot,
     workers: Workers,
     reload: Option<Reload>,
+    drains: Drains,
     endings: Endings,
     listeners: Listeners,
     sticky: Sticky,
@@ -118,6 +122,7 @@ impl Core {
             public,
             agent: AgentSlot::default(),
             reload: None,
+            drains: Drains::default(),
             endings: Endings::default(),
             listeners: Listeners::default(),
             recent: Recent::default(),
@@ -157,6 +162,7 @@ impl Core {
                 peer,
             } => self.on_accepted(now, listener, conn, peer),
             Input::Peeked { conn, head } => self.on_peeked(now, conn, head),
+            Input::AcceptedRest { listener } => self.on_accepted_rest(now, listener),
             Input::AcceptFailed { listener, errno } => self.on_accept_failed(now, listener, errno),
             Input::Checked { conn, untouched } => self.on_checked(now, conn, untouched),
             Input::Descendants { child, alive } => self.on_descendants(now, child, alive),
@@ -170,7 +176,7 @@ impl Core {
                 Timer::AgentRestart => self.restart_agent(now),
                 Timer::Refork(slot) => self.refork_slot(now, slot),
                 Timer::Check => self.check_alive(now),
-                Timer::Drain(child) => self.terminate_retired(now, child),
+                Timer::Drain(child) => self.on_drain_time(now, child),
                 Timer::Kill(child) => self.kill_ending(now, child),
                 Timer::Descendants(child) => {
                     self.output(Output::CountDescendants { child });

@@ -152,6 +152,15 @@ impl Core {
         };
         worker.ending = Some(EndReason::Reload);
         let child = ChildId::App(id);
+        if self.can_drain(id) {
+            self.leave_listeners(now, id);
+            self.take_back_sticky_queue(now, id);
+            self.begin_drain(now, id);
+            return;
+        }
+        let Some(worker) = self.workers.get_mut(id) else {
+            return;
+        };
         if !worker.is_connected() || (sticky && !self.settings.production) {
             self.terminate_retired(now, child);
             return;

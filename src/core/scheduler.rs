@@ -66,9 +66,18 @@ impl Scheduler {
 
     /// Chooses the worker for a connection and counts the handoff.
     pub fn pick(&mut self) -> Option<u32> {
+        self.pick_below(WINDOW)
+    }
+
+    /// As [`Scheduler::pick`], however many handoffs are unanswered.
+    pub fn pick_over(&mut self) -> Option<u32> {
+        self.pick_below(u32::MAX)
+    }
+
+    fn pick_below(&mut self, window: u32) -> Option<u32> {
         let &place = self.order.first()?;
         let (_, in_flight, _, worker) = place;
-        if in_flight >= WINDOW {
+        if in_flight >= window {
             return None;
         }
         self.order.remove(&place);

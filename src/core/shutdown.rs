@@ -140,15 +140,16 @@ impl Core {
         }
         self.phase = Phase::ClosingApps;
         self.reload = None;
-        self.timers
-            .cancel_where(|timer| !matches!(timer, Timer::Kill(_) | Timer::Descendants(_)));
-        self.close_all_listeners();
+        let drains = &self.drains;
+        self.timers.cancel_where(|timer| match timer {
+            Timer::Kill(_) | Timer::Descendants(_) => false,
+            Timer::Drain(child) => !drains.has(*child),
+            _ => true,
+        });
         self.release_all_recent();
         let timeout_ms = millis(self.settings.app_close_timeout);
         self.emit(Event::ClosingApps { timeout_ms });
-        for id in self.workers.ids().collect::<Vec<_>>() {
-            self.end_worker(now, id, EndReason::Close);
-        }
+        self.close_apps(now);
         self.advance_closing(now);
     }
 

@@ -50,6 +50,8 @@ pub(super) struct Worker {
     pub(super) exited_after_disconnect: bool,
     /// The master ends it: by a reload, by closing, or since it does not read.
     pub(super) ending: Option<EndReason>,
+    /// Our own code runs in it and can drain it.
+    pub(super) can_drain: bool,
     reforked: bool,
     inspect_port: Option<u16>,
     next_seq: u64,
@@ -240,6 +242,7 @@ impl Core {
             reason,
             exited_after_disconnect: false,
             ending: None,
+            can_drain: false,
             reforked: false,
             inspect_port: self.workers.take_inspect_port(),
             next_seq: 0,
@@ -416,6 +419,7 @@ impl Core {
         self.note_readiness(now);
         self.apply_refork(now, id, refork);
         self.take_back_connections(now, id);
+        self.on_drain_disconnected(now, id);
         self.on_retired_disconnected(now, id);
     }
 

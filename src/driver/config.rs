@@ -12,7 +12,9 @@ use bytes::Bytes;
 use serde::Deserialize;
 
 use crate::core::client_key::{ClientKey, KeyBy};
-use crate::core::event::{ChildId, RestartSettings, Settings, SpawnSpec, WatchdogSettings};
+use crate::core::event::{
+    ChildId, DrainLimits, RestartSettings, Settings, SpawnSpec, WatchdogSettings,
+};
 use crate::core::trust::{Network, Trust};
 use crate::error::ConfigError;
 use crate::sys::spawn::CHANNEL_FD;
@@ -48,6 +50,9 @@ pub struct Config {
     agent_close_timeout_ms: u64,
     restart: RestartConfig,
     watchdog: Option<WatchdogConfig>,
+    /// Loaded in app workers before their script; null where workers are not drained.
+    preload_file: Option<String>,
+    drain: Option<DrainConfig>,
 }
 
 /// When what has died is started again; see [`RestartSettings`].
@@ -140,6 +145,17 @@ impl StickyKey {
     }
 }
 
+/// How long app workers may drain.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct DrainConfig {
+    timeout_ms: u64,
+    websocket_timeout_ms: u64,
+}
+
+/// Must be that of `lib/worker_preload.js`.
+const PRELOAD_VARIABLE: &str = "EGG_CLUSTER_RS_WORKER=";
+
 /// Everything that the children have in common.
 #[derive(Debug)]
 pub struct Launch {
@@ -149,6 +165,7 @@ pub struct Launch {
     app_script: CString,
     agent_script: CString,
     options: CString,
+    preload: Option<CString>,
 }
 
 /// A child's argument list and environment.
@@ -170,11 +187,12 @@ impl Config {
         if config.workers == 0 {
             return Err(ConfigError::NoWorkers);
         }
-        for file in [
+        let files = [
             &config.exec_path,
             &config.app_worker_file,
             &config.agent_worker_file,
-        ] {
+        ];
+        for file in files.into_iter().chain(&config.preload_file) {
             if !Path::new(file).is_file() {
                 return Err(ConfigError::MissingFile(file.clone()));
             }
@@ -204,6 +222,7 @@ impl Config {
             app_script: c_string(&self.app_worker_file)?,
             agent_script: c_string(&self.agent_worker_file)?,
             options: c_string(&self.options_json)?,
+            preload: self.preload_file.as_deref().map(c_string).transpose()?,
         })
     }
 
@@ -228,6 +247,10 @@ impl Config {
             watchdog: self.watchdog.map(WatchdogConfig::into_settings),
             app_close_timeout: Duration::from_millis(self.app_close_timeout_ms),
             agent_close_timeout: Duration::from_millis(self.agent_close_timeout_ms),
+            drain: self.drain.map(|drain| DrainLimits {
+                timeout: Duration::from_millis(drain.timeout_ms),
+                websocket_timeout: Duration::from_millis(drain.websocket_timeout_ms),
+            }),
         })
     }
 }
@@ -250,6 +273,11 @@ impl Launch {
         match spec.child {
             ChildId::Agent(_) => argv.push(self.agent_script.clone()),
             ChildId::App(id) => {
+                if let Some(preload) = &self.preload {
+                    argv.extend([c"--require".to_owned(), preload.clone()]);
+                    // The preload acts only in a child of the process that is named here.
+                    env.push(number(PRELOAD_VARIABLE, std::process::id()));
+                }
                 argv.push(self.app_script.clone());
                 // Its presence is what makes `require('cluster')` a worker.
                 env.push(number("NODE_UNIQUE_ID=", id));
@@ -289,7 +317,9 @@ mod tests {
             "appInspectBase": null, "shareListeners": false, "appCloseTimeoutMs": 5000,
             "agentCloseTimeoutMs": 1000, "watchdog": null,
             "restart": { "stableTimeMs": 10_000, "maxDelayMs": 30_000, "intensityLimit": 60,
-                "intensityPeriodMs": 60_000, "giveUpMs": null }
+                "intensityPeriodMs": 60_000, "giveUpMs": null },
+            "agentCloseTimeoutMs": 1000, "preloadFile": null,
+            "drain": { "timeoutMs": 3000, "websocketTimeoutMs": 9000 }
         });
         change(&mut json);
         json.to_string()
@@ -358,6 +388,38 @@ mod tests {
     }
 
     #[test]
+    fn the_preload_goes_to_app_workers_only() {
+        let (settings, launch) = Config::parse(&config(|json| {
+            json["preloadFile"] = json["execPath"].clone()
+        }))
+        .unwrap();
+        let limits = settings.drain.unwrap();
+        assert_eq!(limits.timeout, Duration::from_secs(3));
+        assert_eq!(limits.websocket_timeout, Duration::from_secs(9));
+        let line = |child, slot| {
+            launch.command_line(&SpawnSpec {
+                child,
+                inspect_port: None,
+                slot,
+                slots: 2,
+            })
+        };
+        let app = line(ChildId::App(1), Some(0));
+        assert_eq!(texts(&app.argv)[2], "--require");
+        assert_eq!(texts(&app.argv)[3], launch.program.to_str().unwrap());
+        assert_eq!(app.argv.len(), 6);
+        let variable = format!("{PRELOAD_VARIABLE}{}", std::process::id());
+        assert!(texts(&app.env).contains(&variable.as_str()));
+        let agent = line(ChildId::Agent(1), None);
+        assert_eq!(agent.argv.len(), 4);
+        assert!(
+            !texts(&agent.env)
+                .iter()
+                .any(|text| text.starts_with(PRELOAD_VARIABLE))
+        );
+    }
+
+    #[test]
     fn the_agent_is_no_cluster_worker() {
         let (_, launch) = Config::parse(&config(|_| {})).unwrap();
         let spec = SpawnSpec {
@@ -383,6 +445,10 @@ mod tests {
                 "/nowhere/node",
             ),
             (config(|json| json["env"]["B"] = "a\0b".into()), "zero byte"),
+            (
+                config(|json| json["preloadFile"] = "/nowhere/preload.js".into()),
+                "/nowhere/preload.js",
+            ),
             (config(|json| json["surprise"] = 1.into()), "surprise"),
             (config(|json| json["port"] = 70_000.into()), "70000"),
             (

@@ -34,6 +34,8 @@ const READ_SIZE: usize = 64 << 10;
 /// Reads of one channel, and connections accepted, before others have their turn.
 const READS_PER_TURN: usize = 8;
 const ACCEPTS_PER_TURN: usize = 64;
+/// Connections accepted from a listener that is about to be closed.
+const ACCEPTS_AT_END: usize = 4096;
 /// Reported where an error has no number of its own.
 const EINVAL: i32 = 22;
 
@@ -448,6 +450,7 @@ impl Engine {
                 Output::Listen { listener, spec } => self.listen(listener, &spec),
                 Output::Accept { listener } => self.set_accepting(listener, true),
                 Output::PauseAccept { listener } => self.set_accepting(listener, false),
+                Output::AcceptRest { listener } => self.accept_rest(listener),
                 Output::CloseListener { listener } => drop(self.listeners.remove(&listener)),
                 Output::CheckUntouched { conn } => self.check_untouched(conn),
                 Output::CloseConn { conn } => self.connections.remove(conn),
@@ -665,6 +668,35 @@ impl Engine {
         };
         self.listeners.insert(listener, entry);
         Ok(())
+    }
+
+    /// Accepts all that waits at a listener that is about to be closed.
+    fn accept_rest(&mut self, listener: ListenerId) {
+        let now = Instant::now();
+        let socket = match self.listeners.get(&listener).map(|entry| &entry.socket) {
+            Some(Socket::Accepting(socket, _)) => Some(Rc::clone(socket)),
+            Some(Socket::Shared(_)) | None => None,
+        };
+        // The kernel's queue has room for fewer; clients that go on connecting end here, too.
+        for _ in 0..ACCEPTS_AT_END {
+            let Some(Ok((fd, peer))) = socket
+                .as_ref()
+                .map(|socket| sys::listener::accept(socket.get_ref().as_fd()))
+            else {
+                break;
+            };
+            let conn = self.connections.insert(fd);
+            self.core.handle_input(
+                now,
+                Input::Accepted {
+                    listener,
+                    conn,
+                    peer,
+                },
+            );
+        }
+        self.core
+            .handle_input(now, Input::AcceptedRest { listener });
     }
 
     fn set_accepting(&self, listener: ListenerId, accepting: bool) {

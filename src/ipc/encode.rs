@@ -21,6 +21,8 @@ pub const STICKY_CONNECTION: &[u8] =
 /// A handle line that brings no descriptor: Node itself answers it with `NODE_HANDLE_NACK` from its
 /// event loop, and drops it.
 pub const PING: &[u8] = br#"{"cmd":"NODE_HANDLE","type":"net.Native"}"#;
+/// Asks `lib/worker_preload.js` to let the worker finish what it has.
+pub const DRAIN: &[u8] = br#"{"cmd":"NODE_EGG_CLUSTER_RS","act":"drain"}"#;
 
 /// Answers `queryServer`: the primary listens and hands connections over. `local` is the address
 /// really bound; a unix socket has none.
@@ -216,6 +218,10 @@ mod tests {
             (
                 socket_count("k", 3),
                 json!({ "cmd": "NODE_SOCKET_COUNT", "key": "k", "count": 3 }),
+            ),
+            (
+                Bytes::from_static(DRAIN),
+                json!({ "cmd": "NODE_EGG_CLUSTER_RS", "act": "drain" }),
             ),
             (
                 Bytes::from_static(HANDLE_ACK),

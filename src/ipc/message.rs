@@ -56,12 +56,27 @@ pub enum ChildMessage {
         /// Its key.
         key: String,
     },
+    /// `lib/worker_preload.js` runs in the worker: it can be drained.
+    CanDrain,
+    /// What a worker that drains has left.
+    Draining(InUse),
     /// A message of the application.
     User(UserMessage),
     /// A JSON value that no route exists for: neither an object nor a string.
     NotRoutable,
     /// Internal to Node and of no interest.
     Ignored,
+}
+
+/// What a draining worker still serves.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct InUse {
+    /// Requests that are not answered to the end.
+    pub requests: u32,
+    /// Connections of HTTP, with or without such a request.
+    pub connections: u32,
+    /// Connections that have left HTTP: WebSockets, tunnels.
+    pub upgraded: u32,
 }
 
 /// A message of the application, kept as text.
@@ -269,6 +284,7 @@ fn read_object<'a>(line: &Bytes, text: &'a str) -> Result<Reading<'a>, String> {
         "NODE_HANDLE_ACK" => Reading::Ack,
         "NODE_HANDLE_NACK" => Reading::Nack,
         "NODE_CLUSTER" => Reading::Message(read_cluster(text)?),
+        "NODE_EGG_CLUSTER_RS" => Reading::Message(read_own(text)?),
         "NODE_SOCKET_NOTIFY_CLOSE" => {
             Reading::Message(ChildMessage::NotifySocketsClosed { key: key()? })
         }
@@ -325,6 +341,22 @@ fn read_cluster(text: &str) -> Result<ChildMessage, String> {
         "exitedAfterDisconnect" => ChildMessage::ExitedAfterDisconnect {
             seq: required(&act, "seq", seq, json::integer)?,
         },
+        _ => ChildMessage::Ignored,
+    })
+}
+
+/// What `lib/worker_preload.js` says.
+fn read_own(text: &str) -> Result<ChildMessage, String> {
+    const NAMES: [&str; 4] = ["act", "requests", "connections", "upgraded"];
+    let [act, requests, connections, upgraded] = json::pick(text, &NAMES).map_err(not_json)?;
+    let act = act.and_then(json::string).unwrap_or_default();
+    Ok(match &*act {
+        "hello" => ChildMessage::CanDrain,
+        "draining" => ChildMessage::Draining(InUse {
+            requests: required(&act, "requests", requests, json::integer)?,
+            connections: required(&act, "connections", connections, json::integer)?,
+            upgraded: required(&act, "upgraded", upgraded, json::integer)?,
+        }),
         _ => ChildMessage::Ignored,
     })
 }
@@ -599,6 +631,33 @@ mod tests {
             let reason = format!("{cmd}: \"key\" is missing");
             assert_eq!(line(&text).unwrap_err(), reason);
         }
+    }
+
+    #[test]
+    fn what_the_preload_of_a_worker_says() {
+        assert!(matches!(
+            plain(r#"{"cmd":"NODE_EGG_CLUSTER_RS","act":"hello"}"#),
+            ChildMessage::CanDrain
+        ));
+        let text = r#"{"cmd":"NODE_EGG_CLUSTER_RS","act":"draining","requests":3,"connections":4,"upgraded":1}"#;
+        let in_use = InUse {
+            requests: 3,
+            connections: 4,
+            upgraded: 1,
+        };
+        assert!(matches!(plain(text), ChildMessage::Draining(is) if is == in_use));
+        for text in [
+            r#"{"cmd":"NODE_EGG_CLUSTER_RS","act":"unheardOf"}"#,
+            r#"{"cmd":"NODE_EGG_CLUSTER_RS"}"#,
+        ] {
+            assert!(matches!(plain(text), ChildMessage::Ignored), "{text}");
+        }
+        let text =
+            r#"{"cmd":"NODE_EGG_CLUSTER_RS","act":"draining","requests":-1,"connections":4}"#;
+        assert_eq!(
+            line(text).unwrap_err(),
+            "draining: \"requests\" has a wrong type"
+        );
     }
 
     #[test]

@@ -4,6 +4,7 @@
 mod agent;
 mod closing;
 mod connections;
+mod draining;
 mod listeners;
 mod messages;
 mod peeking;
@@ -45,6 +46,8 @@ pub(super) struct World {
     pub listens: BTreeMap<ListenerId, ListenSpec>,
     pub accepting: BTreeSet<ListenerId>,
     pub closed_listeners: Vec<ListenerId>,
+    /// Connections that wait in the kernel's queue of any listener.
+    pub backlog: usize,
     /// Accepted connections that the core has not closed yet.
     pub conns: BTreeSet<ConnId>,
     /// Connections whose first bytes are asked for, with how many have been seen.
@@ -93,6 +96,10 @@ pub(super) fn settings(workers: u32) -> Settings {
         watchdog: None,
         app_close_timeout: Duration::from_secs(5),
         agent_close_timeout: Duration::from_secs(3),
+        drain: Some(DrainLimits {
+            timeout: Duration::from_secs(4),
+            websocket_timeout: Duration::from_secs(10),
+        }),
     }
 }
 
@@ -113,6 +120,7 @@ impl World {
             listens: BTreeMap::new(),
             accepting: BTreeSet::new(),
             closed_listeners: Vec::new(),
+            backlog: 0,
             conns: BTreeSet::new(),
             peeks: BTreeMap::new(),
             skips: BTreeMap::new(),
@@ -226,6 +234,10 @@ impl World {
             self.accepting.contains(&listener),
             "{listener:?} does not accept"
         );
+        self.accept_from(listener, peer)
+    }
+
+    fn accept_from(&mut self, listener: ListenerId, peer: IpAddr) -> ConnId {
         self.next_conn += 1;
         let conn = ConnId(self.next_conn);
         self.conns.insert(conn);
@@ -299,6 +311,12 @@ impl World {
             }
             Output::Accept { listener } => assert!(self.accepting.insert(listener)),
             Output::PauseAccept { listener } => assert!(self.accepting.remove(&listener)),
+            Output::AcceptRest { listener } => {
+                for _ in 0..std::mem::take(&mut self.backlog) {
+                    self.accept_from(listener, Ipv4Addr::LOCALHOST.into());
+                }
+                self.feed(Input::AcceptedRest { listener });
+            }
             Output::CloseListener { listener } => {
                 assert!(self.listens.remove(&listener).is_some(), "closed twice");
                 self.accepting.remove(&listener);
