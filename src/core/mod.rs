@@ -181,6 +181,7 @@ impl Core {
                 Timer::Descendants(child) => {
                     self.output(Output::CountDescendants { child });
                 }
+                Timer::Probation(id) => self.promote(now, id),
                 Timer::Recent => self.release_recent(now),
                 Timer::Stall(child) => self.kill_unresponsive(child),
                 Timer::FailDeadline => self.kill_all(),

@@ -1,9 +1,10 @@
 //! Replacing the app workers without a gap: a new worker is started above the number, and
-//! when it is ready the old one of its slot drains and ends. In production one slot at a
-//! time; elsewhere all at once, for there speed matters more than memory.
+//! when it has been ready for a while the old one of its slot drains and ends. In production
+//! one slot at a time; elsewhere all at once and without waiting, for there speed matters
+//! more than memory.
 
-use std::collections::{BTreeMap, VecDeque};
-use std::time::Instant;
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::time::{Duration, Instant};
 
 use super::event::{ChildId, Event, ForkReason, Frame};
 use super::lifecycle::Phase;
@@ -12,14 +13,19 @@ use super::workers::EndReason;
 use super::{Core, millis};
 use crate::ipc::encode;
 
+/// How long a new worker must be ready in production before the old one of its slot goes.
+const PROBATION: Duration = Duration::from_secs(1);
+
 /// A reload under way.
 #[derive(Debug)]
 pub(super) struct Reload {
     started_at: Instant,
     /// Slots still to be replaced.
     todo: VecDeque<u32>,
-    /// New workers that are not ready yet, with their slots.
+    /// New workers that are not ready yet, or not for long enough, with their slots.
     incoming: BTreeMap<u32, u32>,
+    /// Old workers on their way out.
+    outgoing: BTreeSet<u32>,
     /// Another reload was asked for meanwhile.
     again: bool,
 }
@@ -39,6 +45,7 @@ impl Core {
             started_at: now,
             todo: (0..slots).collect(),
             incoming: BTreeMap::new(),
+            outgoing: BTreeSet::new(),
             again: false,
         });
         self.emit(Event::ReloadStarted { workers: slots });
@@ -83,12 +90,14 @@ impl Core {
         let reload = self
             .reload
             .as_mut()
-            .filter(|reload| reload.incoming.len() < surge)?;
+            .filter(|reload| reload.incoming.len() + reload.outgoing.len() < surge)?;
         Some((reload.todo.pop_front()?, reload.started_at))
     }
 
     fn finish_reload(&mut self, now: Instant) {
-        let done = |reload: &mut Reload| reload.todo.is_empty() && reload.incoming.is_empty();
+        let done = |reload: &mut Reload| {
+            reload.todo.is_empty() && reload.incoming.is_empty() && reload.outgoing.is_empty()
+        };
         if let Some(reload) = self.reload.take_if(done) {
             self.emit(Event::ReloadDone {
                 elapsed_ms: millis(now - reload.started_at),
@@ -99,21 +108,45 @@ impl Core {
         }
     }
 
-    /// A new worker is ready: it takes its slot, and the old one drains.
+    /// A new worker is ready. It serves already; whether it lasts is seen before the old one
+    /// of its slot goes.
     pub(super) fn on_reload_worker_ready(&mut self, now: Instant, id: u32) {
-        let Some(slot) = self
-            .reload
-            .as_mut()
-            .and_then(|reload| reload.incoming.remove(&id))
-        else {
+        let reload = self.reload.as_ref();
+        let Some(&slot) = reload.and_then(|reload| reload.incoming.get(&id)) else {
+            return;
+        };
+        let replaces = self.workers.in_slot(slot).is_some_and(|old| old != id);
+        if replaces && self.settings.production {
+            self.timers.set(Timer::Probation(id), now + PROBATION);
+        } else {
+            self.promote(now, id);
+        }
+    }
+
+    /// A new worker takes its slot, and the old one drains.
+    pub(super) fn promote(&mut self, now: Instant, id: u32) {
+        let Some(reload) = &mut self.reload else {
+            return;
+        };
+        let Some(slot) = reload.incoming.remove(&id) else {
             return;
         };
         let old = self.workers.in_slot(slot).filter(|&old| old != id);
         self.workers.put_in_slot(slot, Some(id));
         if let Some(old) = old {
+            reload.outgoing.insert(old);
             self.retire(now, old);
         }
         self.advance_reload(now);
+    }
+
+    /// A worker is reaped: the next slot may have been waiting for it.
+    pub(super) fn on_reload_worker_left(&mut self, now: Instant, id: u32) {
+        if let Some(reload) = &mut self.reload
+            && reload.outgoing.remove(&id)
+        {
+            self.advance_reload(now);
+        }
     }
 
     /// A new worker has ended before it was ready: the reload stops, the old set serves on.
@@ -126,7 +159,7 @@ impl Core {
             return false;
         };
         self.emit(Event::ReloadFailed {
-            reason: format!("the new worker app_worker#{id} did not start: {reason}"),
+            reason: format!("the new worker app_worker#{id} failed: {reason}"),
         });
         for (&other, &slot) in &reload.incoming {
             if self.workers.get(other).is_some() && self.workers.in_slot(slot) != Some(other) {

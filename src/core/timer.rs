@@ -32,6 +32,8 @@ pub enum Timer {
     RetryAccept(ListenerId),
     /// The first bytes of a sticky connection have not come.
     HeadTimeout,
+    /// A new worker of a reload has been ready for long enough.
+    Probation(u32),
     /// Connections were taken long enough ago.
     Recent,
     /// No worker has come back for a listener whose last worker died.

@@ -535,6 +535,7 @@ impl Core {
             self.tell_parent("app-worker-died", None);
         }
         self.on_reload_worker_gone(now, id, &reason);
+        self.on_reload_worker_left(now, id);
         if by_debugger {
             self.close(now);
         }

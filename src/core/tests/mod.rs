@@ -160,6 +160,12 @@ impl World {
         self.listen_on(id, host, port);
     }
 
+    /// A new worker of a reload boots, and lasts.
+    pub fn bring_up_for_good(&mut self, id: u32) {
+        self.bring_up(id);
+        self.pass(Duration::from_secs(1));
+    }
+
     pub fn listen_on(&mut self, id: u32, host: Option<&str>, port: u16) {
         let query = json!({"act": "queryServer", "index": 0, "data": null, "address": host,
             "port": port, "addressType": 4, "backlog": 0});

@@ -288,12 +288,20 @@ fn the_slot_stays_through_death_and_reload() {
     world.bring_up(3);
     assert_eq!(world.serve(PROXY, &bytes), 3);
     world.command(Command::Reload);
-    world.bring_up(4);
-    world.bring_up(5);
     let slot_of = |world: &World, id| {
         let workers = world.core.snapshot().workers;
         workers.iter().find(|worker| worker.id == id).unwrap().slot
     };
+    for new in [4, 5] {
+        world.bring_up_for_good(new);
+        let replaced = [1, 2, 3].map(ChildId::App).into_iter().find(|&child| {
+            let ChildId::App(id) = child else {
+                return false;
+            };
+            world.alive.contains(&child) && slot_of(&world, id) == slot_of(&world, new)
+        });
+        world.die(replaced.unwrap(), code(0));
+    }
     let new = world.serve(PROXY, &bytes);
     assert!(new >= 4);
     assert_eq!(slot_of(&world, new), Some(old - 1));

@@ -13,7 +13,7 @@ fn in_production_one_slot_after_the_other_is_replaced() {
             5,
             "agent, three workers, one above the number"
         );
-        world.bring_up(new);
+        world.bring_up_for_good(new);
         assert!(world.ready() >= 3);
         world.feed(Input::Disconnected {
             child: ChildId::App(old),
@@ -43,7 +43,7 @@ fn an_old_worker_finishes_what_it_has_and_gets_nothing_new() {
     let listener = world.listener();
     let taken = world.connect(listener);
     world.command(Command::Reload);
-    world.bring_up(2);
+    world.bring_up_for_good(2);
     let asked = world
         .sent
         .iter()
@@ -71,7 +71,7 @@ fn what_an_old_worker_refuses_is_served_by_the_new_one() {
     let listener = world.listener();
     let conn = world.connect(listener);
     world.command(Command::Reload);
-    world.bring_up(2);
+    world.bring_up_for_good(2);
     world.answer(1, false);
     assert_eq!(world.answer(2, true), conn);
 }
@@ -81,7 +81,7 @@ fn the_port_stays_open_throughout() {
     let mut world = World::running(settings(1));
     let listener = world.listener();
     world.command(Command::Reload);
-    world.bring_up(2);
+    world.bring_up_for_good(2);
     world.die(ChildId::App(1), code(0));
     assert!(world.closed_listeners.is_empty());
     assert!(world.accepting.contains(&listener));
@@ -136,7 +136,8 @@ fn a_worker_reforked_during_the_reload_is_new_enough() {
     world.pass(Duration::from_millis(10));
     world.kill(ChildId::App(2));
     world.bring_up(4);
-    world.bring_up(3);
+    world.bring_up_for_good(3);
+    world.die(ChildId::App(1), code(0));
     assert_eq!(world.events_of("reload-done").len(), 1);
     assert_eq!(world.spawns.len(), 5);
 }
@@ -147,9 +148,11 @@ fn requests_during_a_reload_are_one_more_reload() {
     world.command(Command::Reload);
     world.command(Command::Reload);
     world.command(Command::Reload);
-    world.bring_up(2);
+    world.bring_up_for_good(2);
+    world.die(ChildId::App(1), code(0));
     assert_eq!(world.events_of("reload-started").len(), 2);
-    world.bring_up(3);
+    world.bring_up_for_good(3);
+    world.die(ChildId::App(2), code(0));
     assert_eq!(world.events_of("reload-done").len(), 2);
     assert_eq!(world.events_of("reload-started").len(), 2);
 }
@@ -165,8 +168,11 @@ fn in_local_mode_all_are_replaced_at_once() {
     for id in 4..=6 {
         world.bring_up(id);
     }
-    assert_eq!(world.events_of("reload-done").len(), 1);
     assert_eq!(world.ready(), 5, "two old ones drain");
+    assert!(world.events_of("reload-done").is_empty());
+    world.die(ChildId::App(1), code(0));
+    world.die(ChildId::App(3), code(0));
+    assert_eq!(world.events_of("reload-done").len(), 1);
 }
 
 #[test]
@@ -200,4 +206,37 @@ fn closing_during_a_reload_ends_old_and_new() {
         world.die(child, code(0));
     }
     assert_eq!(world.last_event("closed")["code"], 0);
+}
+
+#[test]
+fn a_new_worker_that_does_not_last_is_a_failure() {
+    let mut world = World::running(settings(1));
+    world.command(Command::Reload);
+    world.bring_up(2);
+    assert_eq!(world.ready(), 2, "both serve meanwhile");
+    world.pass(Duration::from_millis(999));
+    world.kill(ChildId::App(2));
+    assert_eq!(world.events_of("reload-failed").len(), 1);
+    world.pass(Duration::from_secs(5));
+    assert!(world.signals.is_empty());
+    assert_eq!(world.ready(), 1);
+}
+
+#[test]
+fn an_empty_slot_does_not_wait() {
+    let mut world = World::running(settings(1));
+    world.command(Command::Reload);
+    world.kill(ChildId::App(1));
+    world.bring_up(2);
+    assert_eq!(world.events_of("reload-done").len(), 1);
+}
+
+#[test]
+fn the_next_slot_waits_for_the_old_worker_to_end() {
+    let mut world = World::running(settings(2));
+    world.command(Command::Reload);
+    world.bring_up_for_good(3);
+    assert_eq!(world.spawns.len(), 4);
+    world.die(ChildId::App(1), code(0));
+    assert_eq!(world.spawns.len(), 5);
 }
