@@ -85,9 +85,31 @@ pub(super) async fn read(
     channel: Rc<Watched>,
     gate: Rc<Gate>,
 ) {
+    let read = |engine: &mut Engine| engine.read_channel(child);
+    while_readable(engine, &channel, &gate, read).await;
+}
+
+/// Accepts connections while the gate is open.
+pub(super) async fn accept(
+    engine: Weak<RefCell<Engine>>,
+    listener: ListenerId,
+    socket: Rc<Watched>,
+    gate: Rc<Gate>,
+) {
+    let accept = |engine: &mut Engine| engine.accept_batch(listener);
+    while_readable(engine, &socket, &gate, accept).await;
+}
+
+/// Takes a turn each time that a descriptor is readable and its gate is open.
+async fn while_readable(
+    engine: Weak<RefCell<Engine>>,
+    fd: &Watched,
+    gate: &Gate,
+    turn: impl Fn(&mut Engine) -> Progress,
+) {
     while gate.passed().await {
         let ready = tokio::select! {
-            ready = channel.readable() => ready,
+            ready = fd.readable() => ready,
             () = gate.gone() => return,
         };
         let (Ok(mut ready), Some(engine)) = (ready, engine.upgrade()) else {
@@ -96,7 +118,7 @@ pub(super) async fn read(
         if !gate.is_open() {
             continue;
         }
-        match engine.borrow_mut().read_channel(child) {
+        match turn(&mut engine.borrow_mut()) {
             Progress::More => ready.retain_ready(),
             Progress::Blocked => ready.clear_ready(),
             Progress::Ended => return,
@@ -123,29 +145,6 @@ pub(super) async fn write(
         drop(strong);
         if starved {
             tokio::time::sleep(STARVED_PAUSE).await;
-        }
-    }
-}
-
-/// Accepts connections while the gate is open.
-pub(super) async fn accept(
-    engine: Weak<RefCell<Engine>>,
-    listener: ListenerId,
-    socket: Rc<Watched>,
-    gate: Rc<Gate>,
-) {
-    while gate.passed().await {
-        let ready = tokio::select! {
-            ready = socket.readable() => ready,
-            () = gate.gone() => return,
-        };
-        let (Ok(mut ready), Some(engine)) = (ready, engine.upgrade()) else {
-            return;
-        };
-        match engine.borrow_mut().accept_batch(listener) {
-            Progress::More => ready.retain_ready(),
-            Progress::Blocked => ready.clear_ready(),
-            Progress::Ended => return,
         }
     }
 }
