@@ -3,6 +3,7 @@
 //!
 //! [RFC 6455]: https://www.rfc-editor.org/rfc/rfc6455
 
+use std::collections::HashMap;
 use std::io;
 use std::net::Ipv4Addr;
 
@@ -60,7 +61,12 @@ struct Paused {
 struct CallFrame {
     function_name: String,
     location: Location,
-    #[serde(default)]
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Script {
+    script_id: String,
     url: String,
 }
 
@@ -68,6 +74,7 @@ struct CallFrame {
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct Location {
+    script_id: String,
     line_number: u32,
     #[serde(default)]
     column_number: u32,
@@ -97,24 +104,37 @@ impl Debugger {
         ] {
             self.0.send_text(request).await?;
         }
+        // V8 leaves the URLs in the frames empty where a script is older than the debugger.
+        let mut scripts = HashMap::new();
         loop {
             let text = self.0.read_text().await?;
             let message: Message<'_> = serde_json::from_slice(&text)?;
             if let Some(error) = message.error {
                 return Err(invalid(format!("the inspector refuses: {error}")));
             }
-            if let ("Debugger.paused", Some(params)) = (message.method.as_str(), message.params) {
-                let paused: Paused = serde_json::from_str(params.get())?;
-                return Ok(frames(paused));
+            match (message.method.as_str(), message.params) {
+                ("Debugger.scriptParsed", Some(params)) => {
+                    let script: Script = serde_json::from_str(params.get())?;
+                    scripts.insert(script.script_id, shorten(&script.url));
+                }
+                ("Debugger.paused", Some(params)) => {
+                    let paused: Paused = serde_json::from_str(params.get())?;
+                    return Ok(frames(paused, &scripts));
+                }
+                _ => {}
             }
         }
     }
 }
 
-fn frames(paused: Paused) -> Vec<StackFrame> {
+/// `scripts`: their URLs.
+fn frames(paused: Paused, scripts: &HashMap<String, String>) -> Vec<StackFrame> {
     let frame = |frame: CallFrame| StackFrame {
         function: shorten(&frame.function_name),
-        url: shorten(&frame.url),
+        url: scripts
+            .get(&frame.location.script_id)
+            .cloned()
+            .unwrap_or_default(),
         line: frame.location.line_number.saturating_add(1),
         column: frame.location.column_number.saturating_add(1),
     };
@@ -246,4 +266,112 @@ fn too_large() -> io::Error {
     invalid(format!(
         "the inspector sends more than {MESSAGE_LIMIT} bytes"
     ))
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::net::TcpListener;
+
+    use super::*;
+
+    /// A text frame of a server, in the shortest form.
+    fn text_frame(text: &str) -> Vec<u8> {
+        let mut frame = vec![0x81];
+        match u8::try_from(text.len()) {
+            Ok(short) if short < 126 => frame.push(short),
+            _ => {
+                frame.push(126);
+                frame.extend(u16::try_from(text.len()).unwrap().to_be_bytes());
+            }
+        }
+        frame.extend(text.as_bytes());
+        frame
+    }
+
+    /// Reads up to an empty line, answers, and goes on with the connection.
+    async fn serve(listener: &TcpListener, answer: &[u8]) -> TcpStream {
+        let (mut stream, _) = listener.accept().await.unwrap();
+        let mut request = Vec::new();
+        while !request.ends_with(b"\r\n\r\n") {
+            assert!(stream.read_buf(&mut request).await.unwrap() > 0);
+        }
+        stream.write_all(answer).await.unwrap();
+        stream
+    }
+
+    /// What the client makes of an inspector that lists this and then sends these bytes.
+    fn play(list: &str, frames: &[u8]) -> io::Result<Vec<StackFrame>> {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_io()
+            .build()
+            .unwrap();
+        runtime.block_on(async {
+            let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+            let port = listener.local_addr().unwrap().port();
+            let length = list.len();
+            let list = format!("HTTP/1.0 200 OK\r\nContent-Length: {length}\r\n\r\n{list}");
+            let server = async {
+                drop(serve(&listener, list.as_bytes()).await);
+                let head = b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\n\r\n";
+                let mut stream = serve(&listener, &[head, frames].concat()).await;
+                // Two requests have come before it ends.
+                let mut requests = BytesMut::new();
+                while requests.len() < 2 * 6 + 35 + 34 {
+                    stream.read_buf(&mut requests).await.unwrap();
+                }
+                stream.shutdown().await.unwrap();
+            };
+            let client = async { Debugger::connect(port).await?.pause().await };
+            tokio::select! {
+                result = client => result,
+                () = async { server.await; std::future::pending().await } => unreachable!(),
+            }
+        })
+    }
+
+    const LIST: &str = r#"[{"webSocketDebuggerUrl": "ws://127.0.0.1:9229/some-id"}]"#;
+
+    #[test]
+    fn frames_are_read_with_the_urls_of_their_scripts() {
+        let long_name = "n".repeat(1000);
+        let frame = format!(
+            r#"{{"functionName": "{long_name}", "url": "",
+                "location": {{"scriptId": "7", "lineNumber": 11, "columnNumber": 4}}}}"#
+        );
+        let script = r#"{"method": "Debugger.scriptParsed",
+            "params": {"scriptId": "7", "url": "file:///a\nb.js", "more": 1}}"#;
+        let all = [frame.as_str(); FRAMES + 1].join(",");
+        let paused =
+            format!(r#"{{"method": "Debugger.paused", "params": {{"callFrames": [{all}]}}}}"#);
+        let bytes = [
+            text_frame(script),
+            vec![0x89, 1, b'p'],
+            text_frame(r#"{"id": 1, "result": {}}"#),
+            text_frame(&paused),
+        ];
+        let found = play(LIST, &bytes.concat()).unwrap();
+        assert_eq!(found.len(), FRAMES);
+        assert_eq!(found[0].function.len(), NAME_LIMIT);
+        assert_eq!(found[0].url, "file:///a b.js");
+        assert_eq!((found[0].line, found[0].column), (12, 5));
+    }
+
+    #[test]
+    fn what_is_no_inspector_or_leaves_or_refuses_is_an_error() {
+        let huge = [&[0x81, 127][..], &u64::MAX.to_be_bytes()].concat();
+        let refusal = text_frame(r#"{"id": 2, "error": {"message": "no"}}"#);
+        for (list, frames, reason) in [
+            ("[]", &[][..], "names nothing to debug"),
+            ("hello", &[], "expected value"),
+            (LIST, &[], "end of file"),
+            (LIST, &[0x88, 0], "end of file"),
+            (LIST, &[0x01, 0], "an unknown frame: 0x1"),
+            (LIST, &huge, "sends more than"),
+            (LIST, &refusal, "the inspector refuses"),
+            (LIST, &text_frame("{"), "EOF while parsing"),
+        ] {
+            let error = play(list, frames).unwrap_err().to_string();
+            assert!(error.contains(reason), "{error}, but not {reason}");
+        }
+    }
 }
