@@ -54,6 +54,14 @@ test('the log says in which function and line a hung worker hangs, and it is rep
   assert.deepStrictEqual([ ...serving ].sort(), [ other, Number(replacement) ].sort());
 });
 
+test('a regular expression that never ends is found, too', { skip }, async t => {
+  const { app, pids: [ pid ] } = await start(t, 2, { stack: true });
+  const before = app.mark();
+  app.tell('app', 'backtrack', {}, pid);
+  assert.ok(await killTime(app, pid, before) < 3000);
+  assert.match(app.err, new RegExp(`app_worker#1:${pid} hangs in backtrack \\(file:.*commands\\.js:\\d+:\\d+\\)\n`));
+});
+
 test('two that hang at the same time, and want the same port, are both told', { skip }, async t => {
   const { app, pids } = await start(t, 2, { stack: true });
   const before = app.mark();
