@@ -146,6 +146,11 @@ export interface WatchdogOptions {
    * logged. Where dead workers are not replaced (`local`, `unittest`), always the latter.
    */
   action?: 'restart' | 'report' | null;
+  /**
+   * Before a hung app worker is killed, its inspector is opened on 127.0.0.1 and the log says
+   * where its JavaScript hangs. Linux only. Default: false.
+   */
+  stack?: boolean | null;
 }
 
 /** The options as the workers get them, with all defaults. */

@@ -92,6 +92,7 @@ const LINES = {
     r.logger.error('[master] %s %s %sms%s', childName(event),
       event.booting ? 'is not ready after' : 'has not answered for', event.silentMs,
       event.killed ? ' and will be killed' : ''),
+  'worker-hangs': reportHang,
 
   'spawn-failed': (r, event) =>
     r.logger.error('[master] cannot start the process of %s#%s: %s', roleName(event.role), event.id, event.reason),
@@ -198,6 +199,20 @@ function reportDrainTimedOut(r, { id, pid, elapsedMs, requests, connections }) {
     ? 'it has not told what was cut'
     : `${requests} requests and ${connections} connections were cut`;
   r.log('[master] app_worker#%s:%s drain timed out after %sms, %s', id, pid, elapsedMs, cut);
+}
+
+function reportHang(r, { frames, reason, ...child }) {
+  if (frames.length === 0) {
+    r.logger.error('[master] %s no stack: %s', childName(child), reason || 'it runs no JavaScript');
+    return;
+  }
+  const [ top, ...callers ] = frames.map(frameText);
+  r.logger.error('[master] %s hangs in %s%s', childName(child), top, callers.map(text => `\n    at ${text}`).join(''));
+}
+
+/** A frame as in the stack of an error. */
+function frameText({ function: name, url, line, column }) {
+  return `${name || '(anonymous)'} (${url || '(no file)'}:${line}:${column})`;
 }
 
 function reportReady(r, { address, elapsedMs }) {

@@ -11,7 +11,7 @@ const MAX_MS = 0x7fffffff;
 
 const RESTART_DEFAULTS = { stableTime: 10000, maxDelay: 30000, giveUp: 60000 };
 const INTENSITY_DEFAULTS = { limit: 60, period: 60000 };
-const WATCHDOG_DEFAULTS = { timeout: 60000, bootTimeout: false, interval: 5000, action: 'restart' };
+const WATCHDOG_DEFAULTS = { timeout: 60000, bootTimeout: false, interval: 5000, action: 'restart', stack: false };
 
 /** What each option may be: its test, and the words for it. */
 const time = min => ({
@@ -26,12 +26,13 @@ const count = {
   test: value => Number.isInteger(value) && value >= 1 && value <= 100000,
   wants: 'a whole number between 1 and 100000',
 };
+const flag = { test: value => typeof value === 'boolean', wants: 'true or false' };
 const action = { test: value => value === 'report' || value === 'restart', wants: '\'report\' or \'restart\'' };
 
 const RULES = {
   'restart': { stableTime: time(0), maxDelay: time(1), intensity: null, giveUp: timeOrFalse(1000) },
   'restart.intensity': { limit: count, period: time(1) },
-  'watchdog': { timeout: time(1000), bootTimeout: timeOrFalse(1000), interval: time(100), action },
+  'watchdog': { timeout: time(1000), bootTimeout: timeOrFalse(1000), interval: time(100), action, stack: flag },
 };
 
 /**
@@ -84,13 +85,14 @@ function supervisionConfig(options, isProduction) {
 }
 
 function watchdogConfig(options, isProduction) {
-  const { timeout, bootTimeout, interval, action: wanted } = withDefaults(WATCHDOG_DEFAULTS, options);
+  const { timeout, bootTimeout, interval, action: wanted, stack } = withDefaults(WATCHDOG_DEFAULTS, options);
   return {
     timeoutMs: timeout,
     bootTimeoutMs: bootTimeout === false ? null : bootTimeout,
     intervalMs: interval,
     // Elsewhere nobody would replace a killed worker.
     kills: wanted === 'restart' && isProduction,
+    stack,
   };
 }
 

@@ -107,6 +107,23 @@ test('what the watchdog sees', () => {
   ]);
 });
 
+test('where a hung worker hangs', () => {
+  const hangs = { type: 'worker-hangs', role: 'app', id: 1, pid: 2811 };
+  const frames = [
+    { function: 'spin', url: 'file:///app.js', line: 12, column: 5 },
+    { function: '', url: '', line: 1, column: 1 },
+  ];
+  assert.deepStrictEqual(linesFor([
+    { ...hangs, frames, reason: null },
+    { ...hangs, frames: frames.slice(0, 1), reason: null },
+    { ...hangs, frames: [], reason: 'no answer within 2000ms' },
+  ]), [
+    'ERROR [master] app_worker#1:2811 hangs in spin (file:///app.js:12:5)\n    at (anonymous) ((no file):1:1)',
+    'ERROR [master] app_worker#1:2811 hangs in spin (file:///app.js:12:5)',
+    'ERROR [master] app_worker#1:2811 no stack: no answer within 2000ms',
+  ]);
+});
+
 test('an app worker that dies during start', () => {
   assert.deepStrictEqual(linesFor([
     { ...disconnected, refork: 'disabled' },

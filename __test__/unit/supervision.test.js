@@ -27,7 +27,8 @@ const WRONG = [
   [ { watchdog: { interval: 10 } }, RangeError, /options\.watchdog\.interval .* between 100 and/ ],
   [ { watchdog: { bootTimeout: 0 } }, RangeError, /options\.watchdog\.bootTimeout .*, or false/ ],
   [ { watchdog: { action: 'kill' } }, RangeError, ACTION ],
-  [ { watchdog: { stack: true } }, TypeError, /options\.watchdog\.stack is not known/ ],
+  [ { watchdog: { stack: 'yes' } }, RangeError, /^options\.watchdog\.stack must be true or false, but got 'yes' \(string\)$/ ],
+  [ { watchdog: { stacks: true } }, TypeError, /options\.watchdog\.stacks is not known/ ],
 ];
 
 for (const [ options, type, message ] of WRONG) {
@@ -39,7 +40,7 @@ for (const [ options, type, message ] of WRONG) {
 test('what is not given has its default', () => {
   const defaults = {
     restart: { stableTimeMs: 10000, maxDelayMs: 30000, intensityLimit: 60, intensityPeriodMs: 60000, giveUpMs: 60000 },
-    watchdog: { timeoutMs: 60000, bootTimeoutMs: null, intervalMs: 5000, kills: true },
+    watchdog: { timeoutMs: 60000, bootTimeoutMs: null, intervalMs: 5000, kills: true, stack: false },
   };
   const emptyOnes = [
     {},
@@ -55,12 +56,12 @@ test('what is not given has its default', () => {
 test('what is given is passed on', () => {
   const options = {
     restart: { stableTime: 0, maxDelay: 1, intensity: { limit: 3, period: 5 }, giveUp: false },
-    watchdog: { timeout: 2000, bootTimeout: 30000, interval: 100, action: 'report' },
+    watchdog: { timeout: 2000, bootTimeout: 30000, interval: 100, action: 'report', stack: true },
   };
   checkSupervision(options);
   assert.deepStrictEqual(supervisionConfig(options, true), {
     restart: { stableTimeMs: 0, maxDelayMs: 1, intensityLimit: 3, intensityPeriodMs: 5, giveUpMs: null },
-    watchdog: { timeoutMs: 2000, bootTimeoutMs: 30000, intervalMs: 100, kills: false },
+    watchdog: { timeoutMs: 2000, bootTimeoutMs: 30000, intervalMs: 100, kills: false, stack: true },
   });
   assert.strictEqual(supervisionConfig({ watchdog: false }, true).watchdog, null);
   assert.strictEqual(supervisionConfig({ watchdog: { action: 'restart' } }, false).watchdog.kills, false);

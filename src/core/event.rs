@@ -177,6 +177,13 @@ pub enum Input {
         /// Nothing of it has been read, and nothing was written to it.
         untouched: bool,
     },
+    /// Answer to [`Output::AskStack`].
+    Stack {
+        /// Who hangs.
+        child: ChildId,
+        /// The innermost frames, or why they are not known.
+        stack: Result<Vec<StackFrame>, String>,
+    },
     /// Answer to [`Output::CountDescendants`].
     Descendants {
         /// The child whose descendants were listed when it was first signalled.
@@ -260,6 +267,11 @@ pub enum Output {
         child: ChildId,
         /// With what.
         signal: Signal,
+    },
+    /// Open the child's inspector and ask what JavaScript it runs; answered by `Stack`.
+    AskStack {
+        /// Whom.
+        child: ChildId,
     },
     /// Count the descendants listed at the first signal; answered by `Descendants`.
     CountDescendants {
@@ -481,6 +493,21 @@ pub struct WatchdogSettings {
     pub interval: Duration,
     /// Hung children are killed, and so replaced.
     pub kills: bool,
+    /// App workers are asked for their JavaScript stack before.
+    pub stack: bool,
+}
+
+/// One frame of a JavaScript stack.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct StackFrame {
+    /// The name of the function; empty if it has none.
+    pub function: String,
+    /// The URL of its script, or the name of a module of Node.
+    pub url: String,
+    /// Where in the script, from 1.
+    pub line: u32,
+    /// Where in the line, from 1.
+    pub column: u32,
 }
 
 /// Why an app worker is started.
@@ -615,6 +642,19 @@ pub enum Event {
         booting: bool,
         /// It is killed; otherwise it is only reported.
         killed: bool,
+    },
+    /// Where a hung app worker hangs. It is killed now.
+    WorkerHangs {
+        /// Always `app`.
+        role: &'static str,
+        /// Its number.
+        id: u32,
+        /// Its process id.
+        pid: i32,
+        /// The innermost frames first; empty if they are not known.
+        frames: Vec<StackFrame>,
+        /// Why they are not known.
+        reason: Option<String>,
     },
     /// More workers had to be restarted than the limit allows: they come slower from now on.
     /// Once per stretch.

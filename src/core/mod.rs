@@ -12,6 +12,7 @@
 //! | [`restart`] | when what has died is started again, and when that is given up |
 //! | [`intensity`] | how many have been restarted lately |
 //! | [`watchdog`] | whether event loops turn, and what becomes of those that do not |
+//! | [`hang_stack`] | asking a hung worker where it hangs, before it is killed |
 //! | [`reload`] | replacing the workers, slot by slot |
 //! | [`drain`] | letting workers finish what they have before they are ended |
 //! | [`shutdown`] | ending a child and its descendants, and closing everything in order |
@@ -34,6 +35,7 @@ mod cluster;
 mod drain;
 pub mod event;
 mod handoff;
+pub mod hang_stack;
 pub mod head;
 mod intensity;
 mod lifecycle;
@@ -165,6 +167,7 @@ impl Core {
             Input::AcceptedRest { listener } => self.on_accepted_rest(now, listener),
             Input::AcceptFailed { listener, errno } => self.on_accept_failed(now, listener, errno),
             Input::Checked { conn, untouched } => self.on_checked(now, conn, untouched),
+            Input::Stack { child, stack } => self.on_stack(child, stack),
             Input::Descendants { child, alive } => self.on_descendants(now, child, alive),
         }
     }
@@ -191,6 +194,7 @@ impl Core {
                 Timer::HeadTimeout => self.give_up_late(now),
                 Timer::Orphaned(listener) => self.close_orphaned(listener),
                 Timer::Watchdog => self.watch(now),
+                Timer::Stack(child) => self.on_stack_time(child),
             }
         }
     }
@@ -242,6 +246,7 @@ impl Core {
 
     fn on_exited(&mut self, now: Instant, child: ChildId, status: event::ExitStatus) {
         self.timers.cancel(Timer::Drain(child));
+        self.timers.cancel(Timer::Stack(child));
         self.bad_messages.remove(&child);
         match child {
             ChildId::Agent(id) => self.on_agent_exited(now, id, status),

@@ -40,6 +40,8 @@ pub enum Timer {
     Orphaned(ListenerId),
     /// Look whether the children's event loops turn.
     Watchdog,
+    /// A hung worker has not told its stack.
+    Stack(ChildId),
 }
 
 /// The table. Setting a timer again moves it.

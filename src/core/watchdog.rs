@@ -15,7 +15,7 @@
 
 use std::time::{Duration, Instant};
 
-use super::event::{ChildId, Event, Frame, Output, Settings, Signal, WatchdogSettings};
+use super::event::{ChildId, Event, Frame, Settings, WatchdogSettings};
 use super::timer::Timer;
 use super::{Core, millis};
 
@@ -45,6 +45,8 @@ pub(super) struct Pulse {
     pinged: bool,
     /// The master does not read it, so that it cannot be heard.
     unheard: bool,
+    /// It is killed as soon as its stack is known, whatever it answers meanwhile.
+    stack_asked: bool,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -185,6 +187,7 @@ impl Watchdog {
             },
             pinged: false,
             unheard: false,
+            stack_asked: false,
         }
     }
 
@@ -249,7 +252,7 @@ impl Core {
             Verdict::Ping => self.send(child, Frame::Ping),
             Verdict::Settled => self.note_answer(child),
             Verdict::Stuck(silent) => self.on_stuck(now, child, silent),
-            Verdict::Hung { silent, booting } => self.on_hung(child, silent, booting),
+            Verdict::Hung { silent, booting } => self.on_hung(now, child, silent, booting),
         }
     }
 
@@ -275,7 +278,7 @@ impl Core {
         }
     }
 
-    fn on_hung(&mut self, child: ChildId, silent: Duration, booting: bool) {
+    fn on_hung(&mut self, now: Instant, child: ChildId, silent: Duration, booting: bool) {
         let Some((role, id, pid)) = self.identify(child) else {
             return;
         };
@@ -306,11 +309,24 @@ impl Core {
             killed,
         });
         if killed {
-            self.output(Output::Signal {
-                child,
-                signal: Signal::Kill,
-            });
+            self.end_hung(now, child);
         }
+    }
+
+    /// The stack of app workers only is wanted: the agent has no code of requests.
+    pub(super) fn wants_stack(&self, child: ChildId) -> bool {
+        let wanted = self.watchdog.settings.is_some_and(|it| it.stack);
+        wanted && matches!(child, ChildId::App(_))
+    }
+
+    pub(super) fn set_stack_asked(&mut self, child: ChildId, asked: bool) {
+        if let Some(pulse) = self.pulse_mut(child) {
+            pulse.stack_asked = asked;
+        }
+    }
+
+    pub(super) fn is_stack_asked(&mut self, child: ChildId) -> bool {
+        self.pulse_mut(child).is_some_and(|pulse| pulse.stack_asked)
     }
 
     fn pulse_mut(&mut self, child: ChildId) -> Option<&mut Pulse> {
@@ -339,6 +355,9 @@ impl Core {
 
     /// The child's event loop turns. One that was stuck is offered connections again.
     pub(super) fn note_answer(&mut self, child: ChildId) {
+        if self.is_stack_asked(child) {
+            return;
+        }
         let now = self.watchdog.clock;
         let answer = |pulse: &mut Pulse| pulse.answer(now);
         if let Some(silent) = self.pulse_mut(child).and_then(answer) {

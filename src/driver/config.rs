@@ -74,6 +74,8 @@ struct WatchdogConfig {
     boot_timeout_ms: Option<u64>,
     interval_ms: u64,
     kills: bool,
+    #[serde(default)]
+    stack: bool,
 }
 
 impl RestartConfig {
@@ -97,6 +99,7 @@ impl WatchdogConfig {
             boot_timeout: self.boot_timeout_ms.map(Duration::from_millis),
             interval: Duration::from_millis(self.interval_ms),
             kills: self.kills,
+            stack: self.stack,
         }
     }
 }

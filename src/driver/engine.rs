@@ -16,13 +16,14 @@ use tokio::task::spawn_local;
 use super::EventSink;
 use super::child::{Channel, Child, Handles, Level};
 use super::config::Launch;
+use super::hang_stack;
 use super::peeks::Peeks;
 use super::tables::{Connections, Listener, Socket};
 use super::tasks::{self, Gate};
 use crate::core::Core;
 use crate::core::event::{
     ChildId, Command, ConnId, Event, ExitStatus, Frame, HandleRef, Input, ListenSpec, ListenTarget,
-    ListenerId, Output, Settings, Signal, Snapshot, SpawnSpec,
+    ListenerId, Output, Settings, Signal, Snapshot, SpawnSpec, StackFrame,
 };
 use crate::ipc::message::{self, Line};
 use crate::ipc::outbox::Flush;
@@ -445,6 +446,7 @@ impl Engine {
                 Output::Send { child, frame } => self.send(child, frame),
                 Output::Disconnect { child } => self.close_channel(child),
                 Output::Signal { child, signal } => self.signal(child, signal),
+                Output::AskStack { child } => self.ask_stack(child),
                 Output::CountDescendants { child } => self.count_descendants(child),
                 Output::ForgetDescendants { child } => drop(self.descendants.remove(&child)),
                 Output::Listen { listener, spec } => self.listen(listener, &spec),
@@ -609,6 +611,30 @@ impl Engine {
                 tracing::warn!(?child, ?identity, %error, "cannot signal a descendant");
             }
         }
+    }
+
+    fn ask_stack(&self, child: ChildId) {
+        // One that is reaped already needs no answer.
+        if let Some(pid) = self.pid_of(child) {
+            spawn_local(hang_stack::ask(self.me.clone(), child, pid));
+        }
+    }
+
+    /// Has Node open its inspector: that is what SIGUSR1 is for.
+    pub(super) fn open_inspector(&self, child: ChildId) -> io::Result<()> {
+        let pid = self.pid_of(child).ok_or(io::ErrorKind::NotFound)?;
+        sys::process::signal(pid, nix::sys::signal::Signal::SIGUSR1)
+    }
+
+    pub(super) fn tell_stack(&mut self, child: ChildId, stack: Result<Vec<StackFrame>, String>) {
+        self.feed(Input::Stack { child, stack });
+        self.settle();
+    }
+
+    /// The process id of a child that is not reaped.
+    fn pid_of(&self, child: ChildId) -> Option<i32> {
+        let pid = self.children.get(&child).map(|entry| entry.pid);
+        pid.filter(|&pid| pid > 0)
     }
 
     fn count_descendants(&mut self, child: ChildId) {

@@ -6,6 +6,8 @@
 //! | [`pace`] | rests a moment under load, so that one wake-up finds more work |
 //! | [`engine`] | holds the core, feeds it inputs and performs its outputs |
 //! | [`child`] | one child: its process, its channel, its descendants |
+//! | [`hang_stack`] | where the JavaScript of a hung process is |
+//! | [`inspector`] | a client of Node's inspector, for that |
 //! | [`peeks`] | connections whose first bytes are awaited |
 //! | [`tables`] | the descriptors behind the core's ids |
 //! | [`tasks`] | waits for descriptors to be ready, and for children to end |
@@ -17,6 +19,8 @@
 mod child;
 pub mod config;
 mod engine;
+mod hang_stack;
+mod inspector;
 mod pace;
 mod peeks;
 mod tables;

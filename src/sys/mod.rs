@@ -13,11 +13,13 @@
 //! | [`process_tree`] | the descendants of a child, safe against reused process ids |
 //! | [`reactor`] | descriptors whose readiness is awaited |
 //! | [`listener`] | TCP, unix, UDP and inherited sockets bound as Node's primary binds them; accepting |
+//! | [`inspector`] | finding the port that a process has just opened at 127.0.0.1 |
 //! | [`peek`] | the first bytes of a connection, looked at or taken |
 //! | [`tcp`] | whether anybody has read from or written to a connection |
 //! | [`port`] | finding a TCP port and keeping it while workers bind it |
 
 pub mod channel;
+pub mod inspector;
 pub mod listener;
 pub mod peek;
 pub mod port;

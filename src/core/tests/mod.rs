@@ -5,6 +5,7 @@ mod agent;
 mod closing;
 mod connections;
 mod draining;
+mod hang_stack;
 mod listeners;
 mod messages;
 mod peeking;
@@ -41,6 +42,8 @@ pub(super) struct World {
     /// Lines sent to children, with their handles, `newconn` spelt out.
     pub sent: Vec<(ChildId, Value, Option<HandleRef>)>,
     pub signals: Vec<(ChildId, Signal)>,
+    /// Who was asked for its stack.
+    pub stacks_asked: Vec<ChildId>,
     /// Who was pinged.
     pub pings: Vec<ChildId>,
     pub listens: BTreeMap<ListenerId, ListenSpec>,
@@ -116,6 +119,7 @@ impl World {
             events: Vec::new(),
             sent: Vec::new(),
             signals: Vec::new(),
+            stacks_asked: Vec::new(),
             pings: Vec::new(),
             listens: BTreeMap::new(),
             accepting: BTreeSet::new(),
@@ -303,6 +307,7 @@ impl World {
             Output::Spawn(spec) => self.spawn(spec),
             Output::Send { child, frame } => self.send(child, frame),
             Output::Disconnect { child } => self.feed(Input::Disconnected { child }),
+            Output::AskStack { child } => self.stacks_asked.push(child),
             Output::Signal { child, signal } => self.signals.push((child, signal)),
             Output::CountDescendants { child } => {
                 let alive = self.descendants;

@@ -11,6 +11,7 @@ fn watched(workers: u32) -> Settings {
         boot_timeout: None,
         interval: 5 * SECOND,
         kills: true,
+        stack: false,
     });
     given
 }
@@ -21,7 +22,7 @@ fn app(id: u32) -> ChildId {
 
 impl World {
     /// Time passes, and all children but these answer their pings.
-    fn live(&mut self, duration: Duration, silent: &[ChildId]) {
+    pub fn live(&mut self, duration: Duration, silent: &[ChildId]) {
         let step = Duration::from_millis(100);
         let end = self.now + duration;
         while self.now < end {
