@@ -4,8 +4,11 @@
 //! |---|---|
 //! | [`config`] | what JavaScript gives at birth |
 //! | [`pace`] | rests a moment under load, so that one wake-up finds more work |
-//! | [`engine`] | holds the core, feeds it inputs and performs its outputs |
-//! | [`child`] | one child: its process, its channel, its descendants |
+//! | [`engine`] | holds the core, feeds it inputs and performs its outputs; its parts are |
+//! | [`channels`] | — reading and writing what goes between master and children |
+//! | [`processes`] | — starting, signalling and reaping children |
+//! | [`sockets`] | — binding, accepting, looking at connections |
+//! | [`child`] | one child: its process id, its channel, what waits there |
 //! | [`hang_stack`] | where the JavaScript of a hung process is |
 //! | [`inspector`] | a client of Node's inspector, for that |
 //! | [`peeks`] | connections whose first bytes are awaited |
@@ -16,6 +19,7 @@
 //! there, and lets go of it before it waits again. So nothing needs a lock, and one wake-up
 //! costs the same however many children there are.
 
+mod channels;
 mod child;
 pub mod config;
 mod engine;
@@ -23,6 +27,8 @@ mod hang_stack;
 mod inspector;
 mod pace;
 mod peeks;
+mod processes;
+mod sockets;
 mod tables;
 mod tasks;
 

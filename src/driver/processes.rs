@@ -1,0 +1,165 @@
+//! The engine's part of the processes: starting, signalling and reaping children.
+
+use std::io;
+use std::os::fd::AsFd;
+use std::rc::Rc;
+use std::time::Instant;
+
+use tokio::io::Interest;
+use tokio::task::spawn_local;
+
+use super::child::{Channel, Child};
+use super::engine::{Engine, Progress};
+use super::hang_stack;
+use super::tasks::{self, Gate};
+use crate::core::event::{ChildId, ExitStatus, Input, Signal, SpawnSpec, StackFrame};
+use crate::sys;
+use crate::sys::reactor::watch;
+
+impl Engine {
+    /// Looks whether a child has ended; true when there is nothing to wait for any more.
+    pub(super) fn reap(&mut self, child: ChildId) -> bool {
+        let Some(pid) = self.children.get(&child).map(|entry| entry.pid) else {
+            return true;
+        };
+        let status = match sys::process::try_reap(pid) {
+            Ok(None) => return false,
+            Ok(Some(status)) => ExitStatus {
+                code: status.code,
+                signal: status.signal.map(sys::process::signal_name),
+            },
+            // Somebody else has reaped it: how it ended is not known.
+            Err(error) => {
+                tracing::error!(?child, pid, %error, "a child cannot be reaped");
+                ExitStatus::default()
+            }
+        };
+        // From here on its process id may be anybody's.
+        if let Some(entry) = self.children.get_mut(&child) {
+            entry.pid = 0;
+        }
+        // All that it said before it ended counts.
+        while self.read_once(child) == Progress::More {}
+        self.close_channel(child);
+        self.children.remove(&child);
+        self.feed(Input::Exited { child, status });
+        self.settle();
+        true
+    }
+
+    pub(super) fn spawn(&mut self, spec: &SpawnSpec) {
+        let child = spec.child;
+        let now = Instant::now();
+        match self.try_spawn(spec) {
+            Ok(pid) => self.core.handle_input(now, Input::Spawned { child, pid }),
+            Err(error) => {
+                let program = self.launch.program().to_string_lossy();
+                let reason = format!("cannot start {program}: {error}");
+                self.core
+                    .handle_input(now, Input::SpawnFailed { child, reason });
+            }
+        }
+    }
+
+    pub(super) fn try_spawn(&mut self, spec: &SpawnSpec) -> io::Result<i32> {
+        let (ours, theirs) = sys::channel::pair()?;
+        let fd = watch(ours, Interest::READABLE | Interest::WRITABLE)?;
+        let line = self.launch.command_line(spec);
+        let pid = sys::spawn::spawn(&sys::spawn::SpawnRequest {
+            program: self.launch.program(),
+            argv: &line.argv,
+            env: &line.env,
+            channel: theirs.as_fd(),
+        })?;
+        let channel = Channel {
+            fd: Rc::new(fd),
+            read_gate: Gate::new(true),
+            write_gate: Gate::new(false),
+        };
+        self.start_tasks(spec.child, pid, &channel);
+        self.children.insert(spec.child, Child::new(pid, channel));
+        Ok(pid)
+    }
+
+    pub(super) fn start_tasks(&self, child: ChildId, pid: i32, channel: &Channel) {
+        let Channel {
+            fd,
+            read_gate,
+            write_gate,
+        } = channel;
+        spawn_local(tasks::read(
+            self.me.clone(),
+            child,
+            Rc::clone(fd),
+            Rc::clone(read_gate),
+        ));
+        spawn_local(tasks::write(
+            self.me.clone(),
+            child,
+            Rc::clone(fd),
+            Rc::clone(write_gate),
+        ));
+        spawn_local(tasks::reap(self.me.clone(), child, pid));
+    }
+
+    /// Signals a child and what it has started. The list is made before the first signal:
+    /// afterwards the descendants of a dead parent are nobody's.
+    pub(super) fn signal(&mut self, child: ChildId, signal: Signal) {
+        let signal = match signal {
+            Signal::Terminate => nix::sys::signal::Signal::SIGTERM,
+            Signal::Kill => nix::sys::signal::Signal::SIGKILL,
+        };
+        let pid = self
+            .children
+            .get(&child)
+            .map(|entry| entry.pid)
+            .filter(|&pid| pid > 0);
+        if let Some(pid) = pid {
+            self.descendants
+                .entry(child)
+                .or_insert_with(|| sys::process_tree::descendants(pid));
+            if let Err(error) = sys::process::signal(pid, signal) {
+                tracing::warn!(?child, pid, %error, "cannot signal");
+            }
+        }
+        for identity in self.descendants.get(&child).into_iter().flatten() {
+            if let Err(error) = sys::process_tree::signal(identity, signal) {
+                tracing::warn!(?child, ?identity, %error, "cannot signal a descendant");
+            }
+        }
+    }
+
+    pub(super) fn ask_stack(&self, child: ChildId) {
+        // One that is reaped already needs no answer.
+        if let Some(pid) = self.pid_of(child) {
+            spawn_local(hang_stack::ask(self.me.clone(), child, pid));
+        }
+    }
+
+    /// Has Node open its inspector: that is what SIGUSR1 is for.
+    pub(super) fn open_inspector(&self, child: ChildId) -> io::Result<()> {
+        let pid = self.pid_of(child).ok_or(io::ErrorKind::NotFound)?;
+        sys::process::signal(pid, nix::sys::signal::Signal::SIGUSR1)
+    }
+
+    pub(super) fn tell_stack(&mut self, child: ChildId, stack: Result<Vec<StackFrame>, String>) {
+        self.feed(Input::Stack { child, stack });
+        self.settle();
+    }
+
+    /// The process id of a child that is not reaped.
+    pub(super) fn pid_of(&self, child: ChildId) -> Option<i32> {
+        let pid = self.children.get(&child).map(|entry| entry.pid);
+        pid.filter(|&pid| pid > 0)
+    }
+
+    pub(super) fn count_descendants(&mut self, child: ChildId) {
+        let listed = self.descendants.get(&child).map_or(&[][..], Vec::as_slice);
+        let alive = listed
+            .iter()
+            .filter(|identity| sys::process_tree::is_alive(identity))
+            .count();
+        self.core
+            .handle_input(Instant::now(), Input::Descendants { child, alive });
+    }
+}
