@@ -342,11 +342,14 @@ export class Master extends EventEmitter {
    * Replace the app workers, one after the other, without losing requests. SIGUSR2 does the
    * same. During a reload, one more is done after it. The promise rejects when a new worker
    * fails, and the old ones go on serving; it may be left alone.
+   *
+   * With `agent: true` the agent is ended first, a new one started, and then the app workers
+   * are replaced. The promise rejects, too, when the new agent fails.
    */
-  reload(): Promise<void>;
+  reload(options?: { agent?: boolean }): Promise<void>;
 
   /** What the event `reload-worker` does: {@link reload}. */
-  onReload(): void;
+  onReload(options?: { agent?: boolean }): void;
 
   /** For subclasses: the agent has started. */
   onAgentStart(): void;

@@ -192,3 +192,19 @@ ownOnly(
     await app.stdout(/\[master\] reload done \(\d+ms\)/);
     assert.ok((await app.workerPids()).every(pid => !old.includes(pid)));
   });
+
+ownOnly(
+  'has no such method',
+  'reload({ agent: true }) replaces the agent, then the workers',
+  async t => {
+    const app = await start(t, { options: { workers: 2, env: 'prod' } });
+    const [ old, agent ] = [ await app.workerPids(), await app.agentPid() ];
+    app.send({ action: 'facade:reload', data: { agent: true } });
+    await app.report('reloaded');
+    assert.notStrictEqual(await app.agentPid(), agent);
+    assert.ok((await app.workerPids()).every(pid => !old.includes(pid)));
+    assert.strictEqual(app.leftovers().length, 1 + 1 + 2, 'master, agent and two workers');
+    await app.stdout(/\[master\] reload agent_worker\.\.\./);
+    assert.doesNotMatch(app.err, /WorkerDiedError/);
+    assert.deepStrictEqual(app.found('agent-worker-died'), []);
+  });

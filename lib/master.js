@@ -116,10 +116,11 @@ class Master extends EventEmitter {
    * Replace the app workers, one after the other, without losing requests. SIGUSR2 does the
    * same. During a reload, one more is done after it.
    *
+   * @param {{agent?: boolean}} [options] - `agent: true`: the agent is replaced first
    * @return {Promise<void>} rejects when a new worker fails: the old ones go on serving. It may
    *   be left alone: the reason is logged, and emitted as `reload-failed`.
    */
-  reload() {
+  reload(options) {
     if (!this.isStarted || this.closed) {
       const state = this.closed ? 'is closing' : 'has not started yet';
       const refused = Promise.reject(new Error(`reload failed: the master ${state}`));
@@ -127,13 +128,13 @@ class Master extends EventEmitter {
       return refused;
     }
     const reloaded = this.#reloads.add();
-    this.#native.reload();
+    this.#native.reload(wantsAgent(options));
     return reloaded;
   }
 
   /** What `reload-worker` events do. */
-  onReload() {
-    this.reload();
+  onReload(data) {
+    this.reload(data);
   }
 
   /** For subclasses: the agent has started. The native master has acted already, here as below. */
@@ -241,8 +242,8 @@ class Master extends EventEmitter {
     process.once('exit', code => this.onExit(code));
     this.messenger.listenToParent();
     // Others may emit it, too; the native master has acted on its own announcement already.
-    this.on('reload-worker', () => {
-      if (this.#announced !== 'reload-worker') this.onReload();
+    this.on('reload-worker', data => {
+      if (this.#announced !== 'reload-worker') this.onReload(data);
     });
     this.on('agent-start', data => this.onAgentStart(data));
     this.on('agent-exit', data => this.onAgentExit(data));
@@ -329,6 +330,7 @@ class Master extends EventEmitter {
       master.agentWorker.startTime = Date.now();
     },
     'agent-exited': (master, { code, signal }) => master.#announce('agent-exit', { code, signal }),
+    'agent-replaced': (master, { code, signal }) => master.#announce('agent-exit', { code, signal }),
     'apps-forking': master => {
       master.appWorker.startTime = Date.now();
       setImmediate(() => master.#handleUncaughtExceptions());
@@ -397,6 +399,11 @@ class Master extends EventEmitter {
     this.logger.error(err);
     exit(1);
   }
+}
+
+/** Whatever else a `reload-worker` carries, only this asks for a new agent. */
+function wantsAgent(options) {
+  return Boolean(options) && options.agent === true;
 }
 
 /** The only place where the master ends the process. */

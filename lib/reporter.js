@@ -103,6 +103,9 @@ const LINES = {
     r.logger.warn('[master] cannot accept new connections for the moment: %s', errnoName(errno)),
 
   'reload-started': r => r.log('[master] reload workers...'),
+  'reloading-agent': r => r.log('[master] reload agent_worker...'),
+  'agent-replaced': (r, { id, pid, code, signal }) =>
+    r.log('[master] agent_worker#%s:%s ended for the reload (code: %s, signal: %s)', id, pid, code, signal),
   'reload-done': (r, { elapsedMs }) => r.log('[master] reload done (%sms)', elapsedMs),
   'reload-failed': (r, { reason }) =>
     r.logger.error('[master] reload failed, the old workers go on serving: %s', reason),

@@ -61,10 +61,14 @@ impl NativeMaster {
         Err(to_js(RequestError::NotAMessage(reason)))
     }
 
-    /// Replaces the app workers.
+    /// Replaces the app workers, and before them the agent if `agent` is true.
     #[napi(catch_unwind)]
-    pub fn reload(&self) -> Result<()> {
-        self.command(Command::Reload)
+    pub fn reload(&self, agent: bool) -> Result<()> {
+        self.command(if agent {
+            Command::ReloadWithAgent
+        } else {
+            Command::Reload
+        })
     }
 
     /// Ends everything in order. The last event is `closed`.

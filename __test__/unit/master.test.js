@@ -345,12 +345,18 @@ test('reload-worker from user code reloads; announced by the native side it does
   native.emit({ type: 'message', message: { action: 'reload-worker', from: 'agent' } });
   assert.deepStrictEqual(native.calls, [ [ 'start' ] ]);
   master.emit('reload-worker');
-  assert.deepStrictEqual(native.calls, [ [ 'start' ], [ 'reload' ] ]);
+  assert.deepStrictEqual(native.calls, [ [ 'start' ], [ 'reload', false ] ]);
   master.once('custom', () => master.emit('reload-worker'));
   native.emit({ type: 'message', message: { action: 'custom' } });
   assert.strictEqual(native.calls.length, 3);
   master.reload();
   assert.strictEqual(native.calls.length, 4);
+  for (const options of [ null, 'agent', { agent: 'yes' } ]) master.onReload(options);
+  assert.ok(native.calls.slice(1).every(([ , agent ]) => agent === false));
+  master.reload({ agent: true });
+  assert.deepStrictEqual(native.calls[7], [ 'reload', true ]);
+  master.emit('reload-worker', { agent: true });
+  assert.deepStrictEqual(native.calls[8], [ 'reload', true ]);
 });
 
 test('a reload is a promise, which nobody has to look at', async t => {

@@ -205,6 +205,8 @@ test('events that egg-cluster has not', () => {
   const agent = { role: 'agent', id: 2, pid: 6 };
   assert.deepStrictEqual(linesFor([
     { type: 'reload-started', workers: 2 },
+    { type: 'reloading-agent' },
+    { type: 'agent-replaced', id: 1, pid: 7, code: 0, signal: null },
     { type: 'reload-done', elapsedMs: 9 },
     { type: 'reload-failed', reason: 'app_worker#3 exited' },
     { type: 'bad-message', reason: 'no object', ...app },
@@ -218,6 +220,8 @@ test('events that egg-cluster has not', () => {
     { type: 'unknown-to-this-release' },
   ]), [
     'log [master] reload workers...',
+    'log [master] reload agent_worker...',
+    'log [master] agent_worker#1:7 ended for the reload (code: 0, signal: null)',
     'log [master] reload done (9ms)',
     'ERROR [master] reload failed, the old workers go on serving: app_worker#3 exited',
     'WARN [master] app_worker#1:5 sent a message that is ignored: no object',

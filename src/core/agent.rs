@@ -9,6 +9,7 @@ use super::lifecycle::Phase;
 use super::restart::AGENT_DELAY;
 use super::timer::Timer;
 use super::watchdog::Pulse;
+use super::workers::describe;
 use super::{Core, millis};
 
 /// The agent's place, with or without a process in it.
@@ -31,6 +32,11 @@ impl AgentSlot {
     /// The agent, while it has a process.
     pub(super) fn child(&self) -> Option<ChildId> {
         self.pid.map(|_| ChildId::Agent(self.id))
+    }
+
+    /// The number of the newest agent.
+    pub(super) fn newest(&self) -> u32 {
+        self.id
     }
 
     pub(super) fn pid(&self) -> Option<i32> {
@@ -98,9 +104,10 @@ impl Core {
             id: self.agent.id,
             reason: reason.clone(),
         });
-        self.restarts.agent.record_spawn_failure(reason);
+        self.restarts.agent.record_spawn_failure(reason.clone());
         if self.workers.all_started {
             self.timers.set(Timer::AgentRestart, now + AGENT_DELAY);
+            self.on_replacing_agent_gone(now, &reason);
         } else {
             self.fail(now);
         }
@@ -133,6 +140,7 @@ impl Core {
         if self.phase == Phase::Starting && !self.workers.forked {
             self.fork_all_workers(now);
         }
+        self.on_replacing_agent_started(now);
     }
 
     pub(super) fn on_agent_exited(&mut self, now: Instant, id: u32, status: ExitStatus) {
@@ -145,6 +153,10 @@ impl Core {
             return;
         }
         self.tell_apps_pids(&[]);
+        if self.on_replaced_agent_exited(id, pid, &status) {
+            return;
+        }
+        let reason = describe(&status);
         let ready = self.agent.started_at.is_some();
         let exit = LastExit::new(id, pid, status.clone(), ready);
         self.restarts.agent.record_exit(exit);
@@ -162,6 +174,7 @@ impl Core {
         if let Some(delay) = restart {
             self.timers.set(Timer::AgentRestart, now + delay);
             self.tell_parent("agent-worker-died", None);
+            self.on_replacing_agent_gone(now, &reason);
         } else {
             self.fail(now);
         }

@@ -218,6 +218,8 @@ pub enum Command {
     },
     /// Replace the app workers.
     Reload,
+    /// Replace the agent, then the app workers.
+    ReloadWithAgent,
     /// End everything, in order.
     Close,
 }
@@ -810,6 +812,18 @@ pub enum Event {
     ReloadStarted {
         /// How many.
         workers: u32,
+    },
+    /// A reload ends the agent; a new one follows, and then the app workers.
+    ReloadingAgent,
+    /// The agent has ended because a reload wanted it to.
+    AgentReplaced {
+        /// Its number.
+        id: u32,
+        /// Its process id.
+        pid: i32,
+        /// How it ended.
+        #[serde(flatten)]
+        status: ExitStatus,
     },
     /// All workers have been replaced.
     ReloadDone {

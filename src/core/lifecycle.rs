@@ -216,7 +216,7 @@ impl Core {
     pub(super) fn check_alive(&mut self, now: Instant) {
         let agent = u32::from(self.agent.is_started());
         let worker = u32::try_from(self.workers.ids().count()).unwrap_or(u32::MAX);
-        let has_agent = agent > 0 || self.is_agent_delayed();
+        let has_agent = agent > 0 || self.is_agent_delayed() || self.is_agent_being_replaced();
         if has_agent && (worker > 0 || self.is_worker_delayed()) {
             self.failed_checks = 0;
         } else {

@@ -14,6 +14,7 @@
 //! | [`watchdog`] | whether event loops turn, and what becomes of those that do not |
 //! | [`hang_stack`] | asking a hung worker where it hangs, before it is killed |
 //! | [`reload`] | replacing the workers, slot by slot |
+//! | [`agent_reload`] | replacing the agent before them |
 //! | [`drain`] | letting workers finish what they have before they are ended |
 //! | [`shutdown`] | ending a child and its descendants, and closing everything in order |
 //! | [`cluster`] | the primary's side of Node's cluster protocol, and its listeners |
@@ -30,6 +31,7 @@
 
 pub mod affinity;
 mod agent;
+mod agent_reload;
 pub mod client_key;
 mod cluster;
 mod drain;
@@ -224,7 +226,8 @@ impl Core {
         match command {
             Command::Start => self.start(now),
             Command::Send { from, message } => self.route(now, from, message),
-            Command::Reload => self.request_reload(now),
+            Command::Reload => self.request_reload(now, false),
+            Command::ReloadWithAgent => self.request_reload(now, true),
             Command::Close => self.close(now),
         }
     }
@@ -239,6 +242,7 @@ impl Core {
     fn on_disconnected(&mut self, now: Instant, child: ChildId) {
         self.timers.cancel(Timer::Stall(child));
         match child {
+            ChildId::Agent(_) if self.agent.child() != Some(child) => {}
             ChildId::Agent(_) => self.agent.connected = false,
             ChildId::App(id) => self.on_worker_disconnected(now, id),
         }

@@ -6,6 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::{Duration, Instant};
 
+use super::agent_reload::AgentStage;
 use super::event::{ChildId, Event, ForkReason, Frame};
 use super::lifecycle::Phase;
 use super::timer::Timer;
@@ -26,18 +27,25 @@ pub(super) struct Reload {
     incoming: BTreeMap<u32, u32>,
     /// Old workers on their way out.
     outgoing: BTreeSet<u32>,
+    /// The agent is replaced first.
+    pub(super) agent: Option<AgentStage>,
+    /// Workers that were forked since then need not be replaced.
+    apps_since: Instant,
     /// Another reload was asked for meanwhile.
     again: bool,
+    /// One of those who asked wants the agent to be replaced, too.
+    again_with_agent: bool,
 }
 
 impl Core {
-    /// Replaces all app workers; a request during a reload is queued once.
-    pub(super) fn request_reload(&mut self, now: Instant) {
+    /// Replaces all app workers, on request the agent before them; a request during a reload is queued once.
+    pub(super) fn request_reload(&mut self, now: Instant, with_agent: bool) {
         if self.phase != Phase::Running {
             return;
         }
         if let Some(reload) = &mut self.reload {
             reload.again = true;
+            reload.again_with_agent |= with_agent;
             return;
         }
         let slots = self.workers.slot_count();
@@ -46,10 +54,32 @@ impl Core {
             todo: (0..slots).collect(),
             incoming: BTreeMap::new(),
             outgoing: BTreeSet::new(),
+            agent: None,
+            apps_since: now,
             again: false,
+            again_with_agent: false,
         });
         self.emit(Event::ReloadStarted { workers: slots });
+        if with_agent {
+            self.replace_agent(now);
+        } else {
+            self.advance_reload(now);
+        }
+    }
+
+    /// The new agent has started: replaces the app workers that were forked before.
+    pub(super) fn reload_apps(&mut self, now: Instant) {
+        if let Some(reload) = &mut self.reload {
+            reload.apps_since = now;
+        }
         self.advance_reload(now);
+    }
+
+    /// A reload is over: does the next one, if one was asked for.
+    pub(super) fn reload_again(&mut self, now: Instant, over: &Reload) {
+        if over.again {
+            self.request_reload(now, over.again_with_agent);
+        }
     }
 
     /// A new worker for this slot is on its way.
@@ -91,7 +121,7 @@ impl Core {
             .reload
             .as_mut()
             .filter(|reload| reload.incoming.len() + reload.outgoing.len() < surge)?;
-        Some((reload.todo.pop_front()?, reload.started_at))
+        Some((reload.todo.pop_front()?, reload.apps_since))
     }
 
     fn finish_reload(&mut self, now: Instant) {
@@ -102,9 +132,7 @@ impl Core {
             self.emit(Event::ReloadDone {
                 elapsed_ms: millis(now - reload.started_at),
             });
-            if reload.again {
-                self.request_reload(now);
-            }
+            self.reload_again(now, &reload);
         }
     }
 
@@ -170,9 +198,7 @@ impl Core {
                 self.timers.set_if_idle(Timer::Refork(slot), now);
             }
         }
-        if reload.again {
-            self.request_reload(now);
-        }
+        self.reload_again(now, &reload);
         true
     }
 

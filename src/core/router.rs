@@ -46,6 +46,13 @@ struct ServerAddress {
     port: Option<i64>,
 }
 
+/// `data` of `reload-worker`.
+#[derive(Deserialize)]
+struct ReloadData {
+    #[serde(default)]
+    agent: bool,
+}
+
 #[derive(Deserialize)]
 struct WithData<'a> {
     #[serde(borrow)]
@@ -168,7 +175,9 @@ impl Core {
                     self.on_worker_listening(now, id, address, true);
                 }
             }
-            (Some("reload-worker"), _) => self.request_reload(now),
+            (Some("reload-worker"), _) => {
+                self.request_reload(now, wants_agent(message));
+            }
             _ => {}
         }
         if let Some(message) = stamped(message, from, "master") {
@@ -274,6 +283,13 @@ fn raw(parts: &[&[u8]]) -> Option<Box<RawValue>> {
 
 fn data_of(message: &UserMessage) -> Option<&RawValue> {
     serde_json::from_slice::<WithData>(&message.text).ok()?.data
+}
+
+/// A `reload-worker` that wants the agent to be replaced, too.
+fn wants_agent(message: &UserMessage) -> bool {
+    let data =
+        data_of(message).and_then(|data| serde_json::from_str::<ReloadData>(data.get()).ok());
+    data.is_some_and(|data| data.agent)
 }
 
 fn reuse_port_address(message: &UserMessage) -> Option<WorkerAddress> {

@@ -126,6 +126,7 @@ impl Core {
         self.timers.cancel(Timer::Kill(child));
         self.timers.cancel(Timer::Descendants(child));
         self.output(Output::ForgetDescendants { child });
+        self.on_replaced_agent_ended(now, child);
         self.advance_closing(now);
     }
 

@@ -582,7 +582,7 @@ impl Refork {
 }
 
 /// An exit status in words, for reasons.
-fn describe(status: &ExitStatus) -> String {
+pub(super) fn describe(status: &ExitStatus) -> String {
     match (&status.signal, status.code) {
         (Some(signal), _) => format!("it was ended by {signal}"),
         (None, Some(code)) => format!("it exited with code {code}"),

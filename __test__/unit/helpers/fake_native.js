@@ -24,8 +24,8 @@ class FakeNativeMaster {
     this.calls.push([ 'send', JSON.parse(json), fromParent ]);
   }
 
-  reload() {
-    this.calls.push([ 'reload' ]);
+  reload(agent) {
+    this.calls.push([ 'reload', agent ]);
   }
 
   close() {

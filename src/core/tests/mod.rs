@@ -2,6 +2,7 @@
 //! and well, unless a test says otherwise.
 
 mod agent;
+mod agent_reload;
 mod closing;
 mod connections;
 mod draining;
