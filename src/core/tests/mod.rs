@@ -12,6 +12,7 @@ mod messages;
 mod peeking;
 mod reloading;
 mod restarting;
+mod scale;
 mod sticky;
 mod watching;
 mod workers;
