@@ -1,7 +1,7 @@
 'use strict';
 
 const assert = require('assert');
-const { test } = require('./helper/test');
+const { test, ownOnly } = require('./helper/test');
 
 const STAMP = String.raw`\d{4}-\d\d-\d\d \d\d:\d\d:\d\d,\d{3}`;
 
@@ -84,3 +84,13 @@ test('errors go to stderr, with name, pid and hostname', async t => {
   await app.stderr(new RegExp(`^pid: ${app.pid}$`, 'm'));
   await app.stderr(new RegExp(`^hostname: ${require('os').hostname().replace(/\./g, '\\.')}$`, 'm'));
 });
+
+ownOnly(
+  'has no native side',
+  'the native side says on stderr what it does when EGG_CLUSTER_RS_LOG asks for it',
+  async t => {
+    const app = await t.ready({ options: { workers: 1 }, env: { EGG_CLUSTER_RS_LOG: 'debug' } });
+    await app.stderr(/^\S+ DEBUG egg_cluster_rs::driver::engine: event=.*"type\\":\\"ready/m);
+    await app.close();
+    assert.doesNotMatch(app.out, / DEBUG /);
+  });

@@ -38,7 +38,7 @@
 //!    the descriptor. When no worker has room it stops accepting: the kernel's queue holds
 //!    what comes.
 //! 4. The channel's own ack says that the worker's event loop has the descriptor; its answer
-//!    `accepted` says that the server serves it. Only then is the master's duplicate closed.
+//!    `accepted` says that the server serves it. The master's duplicate is closed a moment later.
 //! 5. If the worker refuses, or dies before its answer, the duplicate goes to another worker:
 //!    nothing of the connection has been read yet.
 //!
