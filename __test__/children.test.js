@@ -81,6 +81,8 @@ test('options.require is loaded in app and agent, as a text or as a list', async
 
 test('when the master is killed, app and agent say so and end, the agent with 110', async t => {
   const app = await t.ready({ options: { env: 'prod', workers: 2 } });
+  // Whoever is telling something at that moment ends by a broken pipe instead.
+  await app.until('all have heard egg-ready', () => app.allGot(({ message }) => message.action === 'egg-ready').length === 3);
   const { signal } = await app.close('SIGKILL');
   assert.strictEqual(signal, 'SIGKILL');
   await app.noLeftovers();
