@@ -28,7 +28,7 @@ function nativeConfig({ options, isProduction, agentWorkerFile, appWorkerFile, w
   const appCloseTimeoutMs = closeTimeout('EGG_APP_CLOSE_TIMEOUT', legacyTimeout, warn);
   return {
     execPath: process.execPath,
-    execArgv: process.execArgv,
+    execArgv: childExecArgv(process.execArgv, process._eval),
     env: childEnv(process.env),
     agentWorkerFile,
     appWorkerFile,
@@ -55,6 +55,16 @@ function nativeConfig({ options, isProduction, agentWorkerFile, appWorkerFile, w
       fromEnv: (name, fallback) => closeTimeout(name, fallback, warn),
     }),
   };
+}
+
+/**
+ * Node's options for the workers: ours without a program given by `-e` or `-p`, which each
+ * of them would run instead of its script, and start a cluster of its own.
+ */
+function childExecArgv(execArgv, evaluated) {
+  const at = evaluated === undefined || evaluated === null ? -1 : execArgv.lastIndexOf(evaluated);
+  const rest = at > 0 ? [ ...execArgv.slice(0, at - 1), ...execArgv.slice(at + 1) ] : execArgv;
+  return rest.filter(arg => !/^--(?:eval|print)=/.test(arg));
 }
 
 /** The environment of the workers: ours without the traces of our own parent's channel. */
@@ -99,4 +109,4 @@ function sharesListeners() {
   return process.env.NODE_CLUSTER_SCHED_POLICY === 'none';
 }
 
-module.exports = { nativeConfig };
+module.exports = { nativeConfig, childExecArgv };

@@ -5,7 +5,7 @@ const cluster = require('cluster');
 const test = require('node:test');
 const util = require('util');
 
-const { nativeConfig } = require('../../lib/native_config');
+const { nativeConfig, childExecArgv } = require('../../lib/native_config');
 const { withEnv } = require('./helpers/app');
 
 const OPTIONS = { baseDir: '/app', workers: 2, port: 7001, https: false, clusterPort: 40001 };
@@ -135,4 +135,11 @@ test('workers are not drained where that is switched off, takes no time, or the 
     process.env.NODE_OPTIONS = `--no-warnings ${flag} --allow-fs-read=/app`;
     assert.deepStrictEqual(times({ timeout: 1000 }), [ null, []]);
   }
+});
+
+test('a program given on the command line is not run by the workers', () => {
+  assert.deepStrictEqual(childExecArgv([ '--inspect', '-e', 'start()', '--no-deprecation' ], 'start()'), [ '--inspect', '--no-deprecation' ]);
+  assert.deepStrictEqual(childExecArgv([ '-pe', 'start()' ], 'start()'), []);
+  assert.deepStrictEqual(childExecArgv([ '--eval=start()', '--inspect' ], 'start()'), [ '--inspect' ]);
+  assert.deepStrictEqual(childExecArgv([ '--inspect' ], undefined), [ '--inspect' ]);
 });

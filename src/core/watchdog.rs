@@ -268,12 +268,7 @@ impl Core {
             });
         }
         if let ChildId::App(id) = child {
-            for listener in self.listeners.of_member(id) {
-                if let Some(entry) = self.listeners.get_mut(listener) {
-                    entry.scheduler.set_stuck(id, true);
-                }
-                self.regulate(listener);
-            }
+            self.mark_stuck(id, true);
             self.take_back_sticky_queue(now, id);
         }
     }
@@ -365,6 +360,16 @@ impl Core {
         }
     }
 
+    /// Tells the schedulers of its listeners, which may then have room, or none.
+    fn mark_stuck(&mut self, id: u32, stuck: bool) {
+        for listener in self.listeners.of_member(id) {
+            if let Some(entry) = self.listeners.get_mut(listener) {
+                entry.scheduler.set_stuck(id, stuck);
+            }
+            self.dispatch(listener);
+        }
+    }
+
     fn on_recovered(&mut self, child: ChildId, silent: Duration) {
         if let Some((role, id, pid)) = self.identify(child) {
             let silent_ms = millis(silent);
@@ -376,12 +381,7 @@ impl Core {
             });
         }
         if let ChildId::App(id) = child {
-            for listener in self.listeners.of_member(id) {
-                if let Some(entry) = self.listeners.get_mut(listener) {
-                    entry.scheduler.set_stuck(id, false);
-                }
-                self.dispatch(listener);
-            }
+            self.mark_stuck(id, false);
         }
     }
 }
