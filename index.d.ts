@@ -115,6 +115,8 @@ export interface ClusterOptions {
   restart?: RestartOptions | null;
   /** How hung workers are found and replaced; `false`: not at all. */
   watchdog?: WatchdogOptions | false | null;
+  /** How many connections may wait while no worker can take them, and for how long. */
+  hold?: HoldOptions | null;
   [name: string]: unknown;
 }
 
@@ -131,6 +133,14 @@ export interface RestartOptions {
    * restarts have become as slow as they get. `false`: it goes on for ever. Default: 60000.
    */
   giveUp?: number | false | null;
+}
+
+/** Connections that come while no worker can take them wait, and are closed when none comes. See docs/restarts.md. */
+export interface HoldOptions {
+  /** How long each may wait, in ms. Default: 10000. */
+  timeout?: number | null;
+  /** How many the master holds for a port, from 1 to 100000; the kernel's queue holds more. Default: 1024. */
+  connections?: number | null;
 }
 
 /** How hung workers and agents are found. See docs/watchdog.md. */

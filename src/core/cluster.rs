@@ -27,7 +27,7 @@ use crate::ipc::message::{Address, ChildMessage, Family, QueryServer};
 const DEFAULT_BACKLOG: i32 = 511;
 /// The errno of an address that cannot be one; the same number on Linux and macOS.
 const EINVAL: i32 = 22;
-/// How long a listener is kept open for the successor of its last worker.
+/// How long a listener is kept open at least for the successor of its last worker.
 const ORPHAN_LIMIT: Duration = Duration::from_secs(30);
 
 /// All listeners that workers asked for.
@@ -113,12 +113,9 @@ impl Listeners {
 
     /// The listeners that the master accepts on.
     pub(super) fn accepted_on(&self) -> Vec<ListenerId> {
-        let is_accepted_on = |listener: &Listener| {
-            listener.kind == Kind::RoundRobin && matches!(listener.state, State::Open(_))
-        };
         self.by_id
             .iter()
-            .filter(|(_, listener)| is_accepted_on(listener))
+            .filter(|(_, listener)| listener.is_accepted_on())
             .map(|(&id, _)| id)
             .collect()
     }
@@ -147,6 +144,11 @@ impl Listener {
             starved: false,
             pending: VecDeque::new(),
         }
+    }
+
+    /// The master accepts its connections, or would if they were wanted.
+    pub(super) fn is_accepted_on(&self) -> bool {
+        self.kind == Kind::RoundRobin && matches!(self.state, State::Open(_))
     }
 }
 
@@ -426,7 +428,8 @@ impl Core {
             if self.expects_successor() {
                 let unused = |listener: &Listener| listener.members.is_empty();
                 if self.listeners.by_id.get(&id).is_some_and(unused) {
-                    self.timers.set(Timer::Orphaned(id), now + ORPHAN_LIMIT);
+                    let limit = ORPHAN_LIMIT.max(self.settings.hold.timeout);
+                    self.timers.set(Timer::Orphaned(id), now + limit);
                 }
             } else {
                 self.close_listener_if_unused(id);

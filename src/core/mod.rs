@@ -19,6 +19,8 @@
 //! | [`shutdown`] | ending a child and its descendants, and closing everything in order |
 //! | [`cluster`] | the primary's side of Node's cluster protocol, and its listeners |
 //! | [`handoff`] | connections: who gets one, and what happens to it when that fails |
+//! | [`window`] | how many connections may be on their way to one worker |
+//! | [`hold`] | connections that no worker takes: how many, how long |
 //! | [`recent`] | connections that a worker took a moment before it died |
 //! | [`scheduler`] | the choice of a worker, round robin |
 //! | [`affinity`] | the choice of a slot, sticky mode |
@@ -39,6 +41,7 @@ pub mod event;
 mod handoff;
 pub mod hang_stack;
 pub mod head;
+mod hold;
 mod intensity;
 mod lifecycle;
 mod peeking;
@@ -54,6 +57,7 @@ mod tests;
 mod timer;
 pub mod trust;
 mod watchdog;
+mod window;
 mod workers;
 
 use std::collections::{HashMap, VecDeque};

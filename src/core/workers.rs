@@ -7,7 +7,7 @@ use super::event::{
     ChildId, ConnId, Event, ExitStatus, ForkReason, LastExit, ListenerId, Output, ReforkDecision,
     Signal, SpawnSpec, WorkerAddress, WorkerState, WorkerView,
 };
-use super::handoff::StickyConn;
+use super::handoff::StickyQueue;
 use super::lifecycle::Phase;
 use super::restart::Delay;
 use super::timer::Timer;
@@ -59,10 +59,8 @@ pub(super) struct Worker {
     pub(super) untold_ports: Vec<u16>,
     /// Connections that it has not answered for, oldest first.
     pub(super) newconns: VecDeque<Newconn>,
-    /// Connections of sticky mode that its event loop has not taken yet, oldest first.
-    pub(super) sticky_sent: VecDeque<StickyConn>,
-    /// Connections of sticky mode that wait until it has taken others.
-    pub(super) sticky_queue: VecDeque<StickyConn>,
+    /// Its connections of sticky mode.
+    pub(super) sticky: StickyQueue,
 }
 
 /// A connection on its way to a worker.
@@ -248,8 +246,7 @@ impl Core {
             next_seq: 0,
             untold_ports: Vec::new(),
             newconns: VecDeque::new(),
-            sticky_sent: VecDeque::new(),
-            sticky_queue: VecDeque::new(),
+            sticky: StickyQueue::new(),
         };
         let inspect_port = worker.inspect_port;
         self.workers.by_id.insert(id, worker);

@@ -101,6 +101,10 @@ pub(super) fn settings(workers: u32) -> Settings {
         watchdog: None,
         app_close_timeout: Duration::from_secs(5),
         agent_close_timeout: Duration::from_secs(3),
+        hold: HoldLimits {
+            timeout: Duration::from_secs(10),
+            connections: 1024,
+        },
         drain: Some(DrainLimits {
             timeout: Duration::from_secs(4),
             websocket_timeout: Duration::from_secs(10),
@@ -237,6 +241,19 @@ impl World {
             .count()
     }
 
+    /// The connections sent to a worker that it has not answered for, oldest first.
+    pub fn sent_to(&self, id: u32) -> Vec<ConnId> {
+        let conn = |(child, line, handle): &(ChildId, Value, Option<HandleRef>)| match handle {
+            Some(HandleRef::Conn(conn))
+                if *child == ChildId::App(id) && line["act"] == "newconn" =>
+            {
+                Some(*conn)
+            }
+            _ => None,
+        };
+        self.sent.iter().filter_map(conn).collect()
+    }
+
     pub fn connect(&mut self, listener: ListenerId) -> ConnId {
         self.connect_from(listener, Ipv4Addr::LOCALHOST.into())
     }
@@ -247,6 +264,26 @@ impl World {
             "{listener:?} does not accept"
         );
         self.accept_from(listener, peer)
+    }
+
+    /// As many connections as are let in, while the workers `ids` answer for all of theirs, so
+    /// that they are trusted with more.
+    pub fn crowd(&mut self, listener: ListenerId, ids: &[u32]) {
+        for _ in 0..40 {
+            for &id in ids {
+                self.connect_all(listener);
+                self.answer(id, true);
+            }
+        }
+    }
+
+    /// As many connections as are let in.
+    pub fn connect_all(&mut self, listener: ListenerId) -> Vec<ConnId> {
+        let mut conns = Vec::new();
+        while self.accepting.contains(&listener) {
+            conns.push(self.connect(listener));
+        }
+        conns
     }
 
     fn accept_from(&mut self, listener: ListenerId, peer: IpAddr) -> ConnId {
