@@ -159,7 +159,8 @@ impl Core {
         }
         self.phase = Phase::Failing { code };
         self.reload = None;
-        self.timers.cancel_where(|_| true);
+        let is_ending = |timer: &Timer| matches!(timer, Timer::Kill(_) | Timer::Descendants(_));
+        self.timers.cancel_where(|timer| !is_ending(timer));
         self.close_all_listeners();
         self.release_all_recent();
         let grace = self
@@ -187,6 +188,9 @@ impl Core {
     pub(super) fn finish_failing(&mut self) {
         if let Phase::Failing { code } = self.phase
             && self.living_children().is_empty()
+            && !self.agent.spawning
+            && !self.workers.any_spawning()
+            && !self.any_ending()
         {
             self.finish(code);
         }

@@ -252,17 +252,19 @@ impl Core {
         self.timers.cancel(Timer::Drain(child));
         self.timers.cancel(Timer::Stack(child));
         self.bad_messages.remove(&child);
+        let is_ending = self.is_ending(child);
+        if !is_ending {
+            self.output(Output::ForgetDescendants { child });
+        }
         match child {
             ChildId::Agent(id) => self.on_agent_exited(now, id, status),
             ChildId::App(id) => self.on_worker_exited(now, id, status),
         }
-        if self.is_ending(child) {
+        if is_ending {
             self.on_ending_exited(now, child);
         } else {
-            self.output(Output::ForgetDescendants { child });
-            self.advance_closing(now);
+            self.finish_what_ends(now);
         }
-        self.finish_failing();
     }
 
     fn output(&mut self, output: Output) {

@@ -127,7 +127,17 @@ impl Core {
         self.timers.cancel(Timer::Descendants(child));
         self.output(Output::ForgetDescendants { child });
         self.on_replaced_agent_ended(now, child);
+        self.finish_what_ends(now);
+    }
+
+    /// Nothing that had to be awaited may be left.
+    pub(super) fn finish_what_ends(&mut self, now: Instant) {
         self.advance_closing(now);
+        self.finish_failing();
+    }
+
+    pub(super) fn any_ending(&self) -> bool {
+        !self.endings.by_child.is_empty()
     }
 
     /// Ends everything: the app workers, then the agent.
@@ -157,7 +167,7 @@ impl Core {
     pub(super) fn advance_closing(&mut self, now: Instant) {
         let is_app = |child: &ChildId| matches!(child, ChildId::App(_));
         if self.phase == Phase::ClosingApps
-            && self.workers.ids().next().is_none()
+            && self.workers.iter().next().is_none()
             && !self.endings.by_child.keys().any(is_app)
         {
             self.phase = Phase::ClosingAgent;
@@ -174,6 +184,8 @@ impl Core {
         }
         if self.phase == Phase::ClosingAgent
             && self.agent.child().is_none()
+            && !self.agent.spawning
+            && self.workers.iter().next().is_none()
             && self.endings.by_child.is_empty()
         {
             self.finish(0);
@@ -189,7 +201,13 @@ impl Core {
             (Phase::ClosingAgent, ChildId::Agent(_)) => {
                 self.begin_ending(now, child, self.settings.agent_close_timeout);
             }
-            (Phase::Failing { .. }, _) => self.output(Output::Disconnect { child }),
+            (Phase::Failing { .. }, _) => {
+                self.output(Output::Disconnect { child });
+                if !self.timers.is_set(Timer::FailDeadline) {
+                    let signal = Signal::Kill;
+                    self.output(Output::Signal { child, signal });
+                }
+            }
             _ => {}
         }
     }

@@ -143,6 +143,11 @@ impl Workers {
             .map(|(id, _)| id)
     }
 
+    /// Some are being forked.
+    pub(super) fn any_spawning(&self) -> bool {
+        self.by_id.values().any(|worker| worker.pid.is_none())
+    }
+
     pub(super) fn slot_count(&self) -> u32 {
         u32::try_from(self.slots.len()).unwrap_or(u32::MAX)
     }
@@ -303,7 +308,9 @@ impl Core {
         if let Some(backoff) = self.restarts.slot_mut(worker.slot) {
             backoff.record_spawn_failure(reason.clone());
         }
-        if !self.workers.all_started {
+        if self.phase.is_ending() {
+            self.finish_what_ends(now);
+        } else if !self.workers.all_started {
             self.fail(now);
         } else if !self.on_reload_worker_gone(now, id, &reason) && self.settings.production {
             self.timers

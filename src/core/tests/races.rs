@@ -1,0 +1,144 @@
+//! Stories that the simulator has found: things that happen at a bad moment.
+
+use super::*;
+use crate::core::client_key::{ClientKey, KeyBy};
+
+const STICKY_PORT: u16 = 40_123;
+const SECOND: Duration = Duration::from_secs(1);
+
+fn app(id: u32) -> ChildId {
+    ChildId::App(id)
+}
+
+fn sticky(workers: u32) -> Settings {
+    Settings {
+        sticky_port: Some(STICKY_PORT),
+        ..settings(workers)
+    }
+}
+
+fn watched(given: Settings) -> Settings {
+    Settings {
+        watchdog: Some(WatchdogSettings {
+            timeout: 60 * SECOND,
+            boot_timeout: None,
+            interval: 5 * SECOND,
+            kills: true,
+            stack: false,
+        }),
+        ..given
+    }
+}
+
+fn client(n: u8) -> IpAddr {
+    Ipv4Addr::new(10, 0, 0, n).into()
+}
+
+impl World {
+    /// The connections that a worker was sent, in order.
+    fn conns_of(&self, id: u32) -> Vec<ConnId> {
+        let of_worker = |(child, _, handle): &(ChildId, Value, Option<HandleRef>)| match handle {
+            Some(HandleRef::Conn(conn)) if *child == app(id) => Some(*conn),
+            _ => None,
+        };
+        self.sent.iter().filter_map(of_worker).collect()
+    }
+
+    fn is_terminated(&self, child: ChildId) -> bool {
+        self.signals.contains(&(child, Signal::Terminate))
+    }
+
+    /// The channel of a child closes, and it lives on.
+    fn cut(&mut self, child: ChildId) {
+        self.feed(Input::Disconnected { child });
+    }
+
+    /// A worker answers that it serves the oldest connection that it has taken.
+    fn answer_only(&mut self, id: u32) {
+        let is_newconn = |(child, line, _): &(ChildId, Value, Option<HandleRef>)| {
+            *child == app(id) && line["act"] == "newconn"
+        };
+        let at = self.sent.iter().position(is_newconn).expect("no newconn");
+        let (_, line, _) = self.sent.remove(at);
+        self.say_cluster(id, json!({"ack": line["seq"], "accepted": true}));
+    }
+
+    /// The public listener.
+    fn sticky_listener(&self) -> ListenerId {
+        *self.listens.keys().last().expect("a listener")
+    }
+
+    fn say_can_drain(&mut self, id: u32) {
+        self.say(
+            app(id),
+            &json!({"cmd": "NODE_EGG_CLUSTER_RS", "act": "hello"}),
+        );
+    }
+}
+
+#[test]
+fn nothing_is_asked_for_after_the_last_event() {
+    let mut world = World::new(settings(1));
+    world.command(Command::Start);
+    world.die(AGENT, code(1));
+    assert_eq!(world.last_event("closed")["code"], 1);
+}
+
+#[test]
+fn a_close_waits_for_the_agent_that_is_being_forked() {
+    let mut world = World::new(settings(1));
+    world.spawn_later = true;
+    world.command(Command::Start);
+    world.command(Command::Close);
+    assert_eq!(world.last_event("closed"), &Value::Null);
+    world.answer_spawn(AGENT);
+    assert!(world.is_terminated(AGENT));
+    world.die(AGENT, code(0));
+    assert_eq!(world.last_event("closed")["code"], 0);
+}
+
+#[test]
+fn a_close_waits_for_workers_that_are_being_forked() {
+    let mut world = World::running(settings(1));
+    world.spawn_later = true;
+    world.kill(app(1));
+    world.command(Command::Close);
+    assert!(world.events_of("closing-agent").is_empty());
+    world.answer_spawn(app(2));
+    assert!(world.is_terminated(app(2)));
+    world.die(app(2), code(0));
+    assert_eq!(world.events_of("closing-agent").len(), 1);
+}
+
+#[test]
+fn a_close_goes_on_when_a_fork_fails() {
+    let mut world = World::running(settings(1));
+    world.spawn_later = true;
+    world.kill(app(1));
+    world.command(Command::Close);
+    let reason = "no more processes".to_owned();
+    world.feed(Input::SpawnFailed {
+        child: app(2),
+        reason,
+    });
+    world.die(AGENT, code(0));
+    assert_eq!(world.last_event("closed")["code"], 0);
+    assert!(world.core.poll_timeout().is_none());
+}
+
+#[test]
+fn a_failed_start_waits_for_workers_that_are_being_forked_and_kills_those_that_come_too_late() {
+    let mut world = World::new(settings(2));
+    world.command(Command::Start);
+    world.spawn_later = true;
+    world.say(AGENT, &json!({"action": "agent-start", "to": "master"}));
+    world.answer_spawn(app(1));
+    world.die(app(1), code(1));
+    world.die(AGENT, code(0));
+    assert_eq!(world.last_event("closed"), &Value::Null);
+    world.pass(6 * SECOND);
+    world.answer_spawn(app(2));
+    assert_eq!(world.signals.last(), Some(&(app(2), Signal::Kill)));
+    world.exit(app(2), code(0));
+    assert_eq!(world.last_event("closed")["code"], 1);
+}
