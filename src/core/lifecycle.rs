@@ -202,6 +202,7 @@ impl Core {
             self.phase = Phase::Closed;
             self.timers.cancel_where(|_| true);
             self.close_all_listeners();
+            self.close_checked();
             self.emit(Event::Closed { code });
         }
     }

@@ -142,3 +142,18 @@ fn a_failed_start_waits_for_workers_that_are_being_forked_and_kills_those_that_c
     world.exit(app(2), code(0));
     assert_eq!(world.last_event("closed")["code"], 1);
 }
+
+#[test]
+fn a_connection_that_is_being_looked_at_is_closed_before_the_last_event() {
+    let mut world = World::running(settings(1));
+    world.check_later = true;
+    let conn = world.connect(world.listener());
+    world.answer(1, true);
+    world.kill(app(1));
+    world.command(Command::Close);
+    world.die(app(2), code(0));
+    assert!(world.conns.contains(&conn));
+    world.die(AGENT, code(0));
+    assert!(world.conns.is_empty());
+    assert_eq!(world.last_event("closed")["code"], 0);
+}
