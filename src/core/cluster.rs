@@ -20,6 +20,7 @@ use super::event::{
 use super::lifecycle::Phase;
 use super::scheduler::Scheduler;
 use super::timer::Timer;
+use super::workers::Worker;
 use crate::ipc::encode;
 use crate::ipc::message::{Address, ChildMessage, Family, QueryServer};
 
@@ -202,10 +203,8 @@ impl Core {
 
     fn on_query_server(&mut self, id: u32, query: &QueryServer) {
         // Node's primary does not answer a worker that is leaving either.
-        let leaving = |worker: &super::workers::Worker| {
-            worker.exited_after_disconnect || !worker.is_connected()
-        };
-        if self.phase.is_ending() || self.workers.get(id).is_none_or(leaving) {
+        let stays = self.workers.get(id).is_some_and(Worker::is_watched);
+        if self.phase.is_ending() || !stays {
             return;
         }
         let key = query.listener_key();
@@ -320,11 +319,7 @@ impl Core {
         let opened = std::mem::replace(&mut listener.state, State::Open(local));
         if let State::Binding(waiting) = opened {
             for (worker, ack) in waiting {
-                if self
-                    .workers
-                    .get(worker)
-                    .is_some_and(super::workers::Worker::is_connected)
-                {
+                if self.workers.get(worker).is_some_and(Worker::is_watched) {
                     self.admit(id, worker, ack, local);
                 }
             }

@@ -191,6 +191,7 @@ impl Core {
         });
         for (&other, &slot) in &reload.incoming {
             if self.workers.get(other).is_some() && self.workers.in_slot(slot) != Some(other) {
+                self.leave_listeners(now, other);
                 self.end_worker(now, other, EndReason::Reload);
             }
             if self.settings.production && self.workers.in_slot(slot).is_none() {

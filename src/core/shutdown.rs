@@ -192,8 +192,14 @@ impl Core {
         }
     }
 
-    /// A child whose process was made when the end had begun already.
+    /// A child whose process was made when the end had begun already, or when it was not
+    /// wanted any more.
     pub(super) fn end_latecomer(&mut self, now: Instant, child: ChildId) {
+        if let ChildId::App(id) = child
+            && let Some(reason) = self.workers.get(id).and_then(|worker| worker.ending)
+        {
+            return self.end_worker(now, id, reason);
+        }
         match (self.phase, child) {
             (Phase::ClosingApps | Phase::ClosingAgent, ChildId::App(id)) => {
                 self.end_worker(now, id, EndReason::Close);

@@ -144,6 +144,54 @@ fn a_failed_start_waits_for_workers_that_are_being_forked_and_kills_those_that_c
 }
 
 #[test]
+fn a_worker_that_is_being_forked_when_its_reload_fails_is_ended() {
+    let mut world = World::running(Settings {
+        production: false,
+        ..settings(2)
+    });
+    world.spawn_later = true;
+    world.command(Command::Reload);
+    world.answer_spawn(app(3));
+    world.die(app(3), code(1));
+    assert_eq!(world.events_of("reload-failed").len(), 1);
+    world.answer_spawn(app(4));
+    assert!(world.is_terminated(app(4)));
+}
+
+#[test]
+fn a_worker_that_is_being_ended_is_not_given_a_port() {
+    let mut world = World::running(Settings {
+        production: false,
+        ..settings(2)
+    });
+    world.command(Command::Reload);
+    world.die(app(3), code(1));
+    assert!(world.is_terminated(app(4)));
+    world.forget_sent();
+    world.bring_up(4);
+    assert_eq!(world.replies(4), []);
+}
+
+#[test]
+fn a_worker_that_boots_is_offered_nothing_when_its_reload_has_failed() {
+    let mut world = World::running(Settings {
+        production: false,
+        ..settings(2)
+    });
+    let query = json!({"act": "queryServer", "index": 0, "data": null, "address": null,
+        "port": 7001, "addressType": 4, "backlog": 0});
+    world.command(Command::Reload);
+    world.say_cluster(4, query);
+    world.die(app(3), code(1));
+    world.forget_sent();
+    let listener = world.listener();
+    for _ in 0..6 {
+        world.connect(listener);
+    }
+    assert_eq!(world.conns_of(4), []);
+}
+
+#[test]
 fn a_connection_that_is_being_looked_at_is_closed_before_the_last_event() {
     let mut world = World::running(settings(1));
     world.check_later = true;
