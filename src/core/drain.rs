@@ -222,6 +222,9 @@ impl Core {
                     worker.ending = Some(EndReason::Close);
                 }
                 self.begin_drain(now, id);
+            } else if !self.drains.has(ChildId::App(id)) {
+                // Its channel has closed since.
+                self.end_worker(now, id, EndReason::Close);
             }
         }
     }

@@ -192,6 +192,18 @@ fn a_worker_that_boots_is_offered_nothing_when_its_reload_has_failed() {
 }
 
 #[test]
+fn a_worker_that_loses_its_channel_while_a_close_empties_the_ports_is_ended() {
+    let mut world = World::running(settings(1));
+    world.say_can_drain(1);
+    world.rest_later = true;
+    let listener = world.listener();
+    world.command(Command::Close);
+    world.cut(app(1));
+    world.feed(Input::AcceptedRest { listener });
+    assert!(world.is_terminated(app(1)));
+}
+
+#[test]
 fn a_connection_that_is_being_looked_at_is_closed_before_the_last_event() {
     let mut world = World::running(settings(1));
     world.check_later = true;
