@@ -180,7 +180,7 @@ impl Core {
             }
             ChildMessage::CloseServer { key } => self.on_close_server(id, &key),
             ChildMessage::ExitedAfterDisconnect { seq } => {
-                self.on_exited_after_disconnect(id, seq);
+                self.on_exited_after_disconnect(now, id, seq);
             }
             ChildMessage::Accepted { ack, accepted } => {
                 self.on_newconn_answer(now, id, ack, accepted);
@@ -384,7 +384,7 @@ impl Core {
         }
     }
 
-    fn on_exited_after_disconnect(&mut self, id: u32, seq: u64) {
+    fn on_exited_after_disconnect(&mut self, now: Instant, id: u32, seq: u64) {
         let Some(worker) = self.workers.get_mut(id) else {
             return;
         };
@@ -393,6 +393,7 @@ impl Core {
         self.reply(ChildId::App(id), text);
         // It would refuse what is sent to it from now on.
         self.stop_offering(id);
+        self.take_back_sticky_queue(now, id);
     }
 
     /// Gives a worker no more connections; the answers for those it was given still count.

@@ -93,9 +93,9 @@ impl Worker {
         self.is_connected() && self.ending.is_none() && !self.exited_after_disconnect
     }
 
-    /// It is ready, and nobody ends it.
-    fn serves(&self) -> bool {
-        self.ready && self.is_connected() && self.ending.is_none()
+    /// It is ready, nobody ends it, and it has not said that it leaves.
+    pub(super) fn serves(&self) -> bool {
+        self.ready && self.is_watched()
     }
 
     /// The number of the next message of the cluster protocol.

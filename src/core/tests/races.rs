@@ -85,6 +85,37 @@ fn nothing_is_asked_for_after_the_last_event() {
 }
 
 #[test]
+fn a_worker_that_says_that_it_leaves_gets_no_more_sticky_connections() {
+    let mut world = World::running(sticky(2));
+    let listener = world.sticky_listener();
+    world.say_cluster(1, json!({"act": "exitedAfterDisconnect"}));
+    for n in 0..8 {
+        world.connect_from(listener, client(n));
+    }
+    assert_eq!(world.conns_of(1), []);
+    assert_eq!(world.conns_of(2).len(), 8);
+}
+
+#[test]
+fn sticky_connections_that_wait_for_a_worker_leave_it_when_it_says_that_it_leaves() {
+    let mut world = World::running(sticky(1));
+    let listener = world.sticky_listener();
+    for n in 0..40 {
+        world.connect_from(listener, client(n));
+    }
+    let sent = world.conns_of(1).len();
+    assert!(sent < 40);
+    world.say_cluster(1, json!({"act": "exitedAfterDisconnect"}));
+    for conn in world.conns_of(1) {
+        world.feed(Input::HandleAcked {
+            child: app(1),
+            conn,
+        });
+    }
+    assert_eq!(world.conns_of(1).len(), sent);
+}
+
+#[test]
 fn a_close_waits_for_the_agent_that_is_being_forked() {
     let mut world = World::new(settings(1));
     world.spawn_later = true;
