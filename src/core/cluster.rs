@@ -183,6 +183,7 @@ impl Core {
                 self.on_exited_after_disconnect(now, id, seq);
             }
             ChildMessage::Accepted { ack, accepted } => {
+                self.note_answer(ChildId::App(id));
                 self.on_newconn_answer(now, id, ack, accepted);
             }
             ChildMessage::CanDrain => self.on_can_drain(id),

@@ -116,6 +116,25 @@ fn sticky_connections_that_wait_for_a_worker_leave_it_when_it_says_that_it_leave
 }
 
 #[test]
+fn an_answer_for_a_connection_shows_that_the_event_loop_turns() {
+    let mut world = World::running(watched(settings(1)));
+    let listener = world.listener();
+    for _ in 0..3 {
+        let conn = world.connect(listener);
+        world.feed(Input::HandleAcked {
+            child: app(1),
+            conn,
+        });
+    }
+    for _ in 0..2 {
+        world.pass(Duration::from_millis(900));
+        world.answer_only(1);
+    }
+    world.pass(Duration::from_millis(900));
+    assert_eq!(world.last_event("stuck"), &Value::Null);
+}
+
+#[test]
 fn a_close_waits_for_the_agent_that_is_being_forked() {
     let mut world = World::new(settings(1));
     world.spawn_later = true;
