@@ -121,8 +121,12 @@ impl Core {
             self.send(ChildId::App(worker), frame);
         }
         self.regulate(id);
-        if let Some(first) = self.listeners.get_mut(id).and_then(|l| l.pending.front()) {
-            let due = first.since + HOLD_LIMIT;
+        // Those that came back stand in front, and are not the oldest.
+        let pending = self.listeners.get_mut(id).map(|listener| &listener.pending);
+        if let Some(oldest) =
+            pending.and_then(|pending| pending.iter().map(|held| held.since).min())
+        {
+            let due = oldest + HOLD_LIMIT;
             self.timers.set_if_idle(Timer::HeldTooLong(id), due);
         }
     }
@@ -280,7 +284,7 @@ impl Core {
             && let Some(sticky) = worker.sticky_sent.remove(at)
         {
             // Its worker cannot take it now: it waits for the next chance.
-            self.sticky.homeless.push_back(sticky);
+            self.sticky.homeless.push_back(sticky.held_since(now));
             self.sticky.held += 1;
             self.regulate_sticky();
             if let Some(listener) = self.sticky.listener {
@@ -320,7 +324,9 @@ impl Core {
             return;
         };
         let sent = std::mem::take(&mut worker.sticky_sent);
-        self.place_all_sticky(now, sent);
+        // It has not waited for a worker until now.
+        let sent = sent.into_iter().map(|sticky| sticky.held_since(now));
+        self.place_all_sticky(now, sent.collect());
         self.take_back_sticky_queue(now, id);
     }
 
@@ -475,12 +481,16 @@ impl Core {
         if self.sticky.listener == Some(id) {
             self.close_held_sticky(now, id);
         } else {
-            while let Some(listener) = self.listeners.get_mut(id)
-                && let Some(&held) = listener.pending.front()
-                && held.since + HOLD_LIMIT <= now
-            {
-                listener.pending.pop_front();
-                self.output(Output::CloseConn { conn: held.conn });
+            let mut late = Vec::new();
+            if let Some(listener) = self.listeners.get_mut(id) {
+                listener.pending.retain(|held| {
+                    let is_late = held.since + HOLD_LIMIT <= now;
+                    late.extend(is_late.then_some(held.conn));
+                    !is_late
+                });
+            }
+            for conn in late {
+                self.output(Output::CloseConn { conn });
             }
             self.dispatch(id);
         }
@@ -493,15 +503,17 @@ impl Core {
             .workers
             .iter_mut()
             .map(|worker| &mut worker.sticky_queue);
+        // What has come back stands where it does for other reasons than its age.
         for queue in workers.chain([&mut self.sticky.homeless]) {
-            while let Some(&held) = queue.front()
-                && held.since + HOLD_LIMIT <= now
-            {
-                queue.pop_front();
-                late.push(held.conn);
-            }
-            let due = queue.front().map(|held| held.since + HOLD_LIMIT);
-            next = [next, due].into_iter().flatten().min();
+            queue.retain(|held| {
+                let due = held.since + HOLD_LIMIT;
+                if due <= now {
+                    late.push(held.conn);
+                } else {
+                    next = Some(next.map_or(due, |next| next.min(due)));
+                }
+                due > now
+            });
         }
         self.sticky.held -= late.len();
         for conn in late {

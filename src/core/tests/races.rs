@@ -135,6 +135,41 @@ fn an_answer_for_a_connection_shows_that_the_event_loop_turns() {
 }
 
 #[test]
+fn a_sticky_connection_of_a_dead_worker_begins_to_wait_when_it_dies() {
+    let mut world = World::running(sticky(1));
+    let listener = world.sticky_listener();
+    for n in 0..40 {
+        world.connect_from(listener, client(n));
+    }
+    let handed = world.conns_of(1);
+    world.pass(Duration::from_millis(9_500));
+    world.forget_sent();
+    world.kill(app(1));
+    // What waited all the time is closed now, and nothing else.
+    world.pass(SECOND);
+    assert_eq!(world.conns, handed.iter().copied().collect());
+    world.bring_up(2);
+    assert!(world.conns_of(2).contains(&handed[0]));
+}
+
+#[test]
+fn a_sticky_connection_that_was_not_taken_begins_to_wait_then() {
+    let mut world = World::running(sticky(1));
+    let listener = world.sticky_listener();
+    for n in 0..40 {
+        world.connect_from(listener, client(n));
+    }
+    let refused = world.conns_of(1)[0];
+    world.pass(Duration::from_millis(9_990));
+    world.feed(Input::HandleRefused {
+        child: app(1),
+        conn: refused,
+    });
+    world.pass(Duration::from_millis(20));
+    assert!(world.conns.contains(&refused));
+}
+
+#[test]
 fn a_close_waits_for_the_agent_that_is_being_forked() {
     let mut world = World::new(settings(1));
     world.spawn_later = true;
@@ -251,6 +286,29 @@ fn a_worker_that_loses_its_channel_while_a_close_empties_the_ports_is_ended() {
     world.cut(app(1));
     world.feed(Input::AcceptedRest { listener });
     assert!(world.is_terminated(app(1)));
+}
+
+#[test]
+fn a_connection_that_has_waited_long_does_not_wait_for_one_that_came_back() {
+    let mut world = World::running(settings(2));
+    let listener = world.listener();
+    let given: Vec<_> = (0..20)
+        .map_while(|_| {
+            world
+                .accepting
+                .contains(&listener)
+                .then(|| world.connect(listener))
+        })
+        .collect();
+    let lost = world.conns_of(2);
+    // One comes while nobody has room.
+    let waiting = world.accept_from(listener, client(1));
+    world.pass(9 * SECOND);
+    world.kill(app(2));
+    world.pass(SECOND);
+    assert!(!world.conns.contains(&waiting), "it has had its time");
+    assert!(lost.iter().all(|conn| world.conns.contains(conn)));
+    assert_eq!(world.conns.len(), given.len());
 }
 
 #[test]
