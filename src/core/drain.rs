@@ -186,6 +186,7 @@ impl Core {
         for id in ending {
             self.stop_offering(id);
             self.end_worker(now, id, EndReason::Close);
+            self.take_back_sticky_queue(now, id);
         }
         if !draining.is_empty() {
             let listeners = self.listeners.accepted_on();

@@ -283,6 +283,9 @@ impl Core {
             .position(|sticky| sticky.conn == conn)
             && let Some(sticky) = worker.sticky_sent.remove(at)
         {
+            if self.sticky.listener.is_none() {
+                return self.output(Output::CloseConn { conn });
+            }
             // Its worker cannot take it now: it waits for the next chance.
             self.sticky.homeless.push_back(sticky.held_since(now));
             self.sticky.held += 1;
@@ -465,6 +468,8 @@ impl Core {
     /// takes any number.
     pub(super) fn hand_out_all(&mut self, now: Instant, id: ListenerId) {
         if self.sticky.listener == Some(id) {
+            // There is no time left to wait for what they would send first.
+            self.give_up_all(now);
             self.offer_held_sticky(now);
             for worker in self.workers.ids().collect::<Vec<_>>() {
                 self.send_sticky_below(worker, usize::MAX);

@@ -170,6 +170,55 @@ fn a_sticky_connection_that_was_not_taken_begins_to_wait_then() {
 }
 
 #[test]
+fn whose_key_is_awaited_at_a_close_is_served_by_its_address() {
+    let mut world = World::running(Settings {
+        client_key: ClientKey {
+            by: KeyBy::Cookie("id".into()),
+            head_timeout: 2 * SECOND,
+            ..ClientKey::default()
+        },
+        ..sticky(1)
+    });
+    world.say_can_drain(1);
+    world.backlog = 2;
+    world.command(Command::Close);
+    assert_eq!(world.conns_of(1).len(), 2);
+    assert_eq!(world.conns.len(), 2);
+    assert!(world.peeks.is_empty());
+}
+
+#[test]
+fn a_worker_that_ends_at_a_close_gets_no_more_sticky_connections() {
+    let mut world = World::running(sticky(1));
+    let listener = world.sticky_listener();
+    for n in 0..40 {
+        world.connect_from(listener, client(n));
+    }
+    let sent = world.conns_of(1);
+    world.command(Command::Close);
+    assert!(world.is_terminated(app(1)));
+    assert_eq!(world.conns, sent.iter().copied().collect());
+    for conn in &sent {
+        let (child, conn) = (app(1), *conn);
+        world.feed(Input::HandleAcked { child, conn });
+    }
+    assert_eq!(world.conns_of(1), sent);
+}
+
+#[test]
+fn a_sticky_connection_that_is_not_taken_at_the_end_is_closed() {
+    let mut world = World::running(sticky(1));
+    let listener = world.sticky_listener();
+    let conn = world.connect_from(listener, client(1));
+    world.command(Command::Close);
+    world.feed(Input::HandleRefused {
+        child: app(1),
+        conn,
+    });
+    assert!(world.conns.is_empty());
+}
+
+#[test]
 fn a_close_waits_for_the_agent_that_is_being_forked() {
     let mut world = World::new(settings(1));
     world.spawn_later = true;
