@@ -43,6 +43,8 @@ const STICKY_HELD: usize = 1024;
 pub(super) struct Sticky {
     pub(super) listener: Option<ListenerId>,
     slots: u32,
+    /// The listener is bound.
+    is_open: bool,
     accepting: bool,
     /// No slot has a ready worker.
     homeless: VecDeque<StickyConn>,
@@ -71,6 +73,7 @@ impl Sticky {
         Self {
             listener: None,
             slots,
+            is_open: false,
             accepting: false,
             homeless: VecDeque::new(),
             held: 0,
@@ -406,7 +409,7 @@ impl Core {
     }
 
     fn regulate_sticky(&mut self) {
-        let Some(listener) = self.sticky.listener else {
+        let Some(listener) = self.sticky.listener.filter(|_| self.sticky.is_open) else {
             return;
         };
         let limit = if self.sticky.accepting {
@@ -444,6 +447,7 @@ impl Core {
     }
 
     pub(super) fn on_sticky_listening(&mut self, now: Instant) {
+        self.sticky.is_open = true;
         self.regulate_sticky();
         self.become_ready(now);
     }
@@ -455,7 +459,10 @@ impl Core {
         self.timers.cancel(Timer::HeldTooLong(listener));
         self.timers.cancel(Timer::RetryRefused(listener));
         self.timers.cancel(Timer::RetryAccept(listener));
-        self.output(Output::CloseListener { listener });
+        // One that is being bound is closed when the answer comes.
+        if self.sticky.is_open {
+            self.output(Output::CloseListener { listener });
+        }
         self.close_peeking();
         let homeless = std::mem::take(&mut self.sticky.homeless);
         self.sticky.held -= homeless.len();

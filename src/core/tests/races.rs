@@ -219,6 +219,33 @@ fn a_sticky_connection_that_is_not_taken_at_the_end_is_closed() {
 }
 
 #[test]
+fn nothing_is_accepted_before_the_public_port_of_sticky_mode_is_bound() {
+    let mut world = World::new(sticky(2));
+    world.start_agent();
+    world.bring_up(1);
+    world.listen_later = true;
+    world.bring_up(2);
+    let listener = world.sticky_listener();
+    world.kill(app(1));
+    assert!(world.accepting.is_empty());
+    world.answer_listen(listener);
+    assert!(world.accepting.contains(&listener));
+}
+
+#[test]
+fn a_public_port_that_is_being_bound_at_a_close_is_closed_afterwards() {
+    let mut world = World::new(sticky(1));
+    world.start_agent();
+    world.listen_later = true;
+    world.bring_up(1);
+    let listener = world.sticky_listener();
+    world.command(Command::Close);
+    assert!(world.closed_listeners.is_empty());
+    world.answer_listen(listener);
+    assert_eq!(world.closed_listeners, [listener]);
+}
+
+#[test]
 fn a_close_waits_for_the_agent_that_is_being_forked() {
     let mut world = World::new(settings(1));
     world.spawn_later = true;
