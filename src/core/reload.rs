@@ -212,9 +212,9 @@ impl Core {
         };
         worker.ending = Some(EndReason::Reload);
         let child = ChildId::App(id);
+        self.leave_listeners(now, id);
+        self.take_back_sticky_queue(now, id);
         if self.can_drain(id) {
-            self.leave_listeners(now, id);
-            self.take_back_sticky_queue(now, id);
             self.begin_drain(now, id);
             return;
         }
@@ -238,8 +238,6 @@ impl Core {
                 },
             );
         }
-        self.leave_listeners(now, id);
-        self.take_back_sticky_queue(now, id);
         self.timers
             .set(Timer::Drain(child), now + self.settings.app_close_timeout);
     }

@@ -188,6 +188,20 @@ fn whose_key_is_awaited_at_a_close_is_served_by_its_address() {
 }
 
 #[test]
+fn a_retired_worker_of_sticky_mode_gets_nothing_from_its_other_ports() {
+    let mut world = World::running(Settings {
+        production: false,
+        ..sticky(1)
+    });
+    world.listen_on(1, None, 7005);
+    let other = *world.listens.keys().last().unwrap();
+    world.command(Command::Reload);
+    world.bring_up(2);
+    assert!(world.is_terminated(app(1)));
+    assert!(!world.accepting.contains(&other));
+}
+
+#[test]
 fn a_worker_that_ends_at_a_close_gets_no_more_sticky_connections() {
     let mut world = World::running(sticky(1));
     let listener = world.sticky_listener();
