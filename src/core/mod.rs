@@ -186,7 +186,7 @@ impl Core {
                 Timer::Descendants(child) => {
                     self.output(Output::CountDescendants { child });
                 }
-                Timer::Probation(id) => self.promote(now, id),
+                Timer::Probation(id) => self.end_probation(now, id),
                 Timer::Recent => self.release_recent(now),
                 Timer::Stall(child) => self.kill_unresponsive(child),
                 Timer::FailDeadline => self.kill_all(),

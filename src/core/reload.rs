@@ -10,7 +10,7 @@ use super::agent_reload::AgentStage;
 use super::event::{ChildId, Event, ForkReason, Frame};
 use super::lifecycle::Phase;
 use super::timer::Timer;
-use super::workers::EndReason;
+use super::workers::{EndReason, Worker};
 use super::{Core, millis};
 use crate::ipc::encode;
 
@@ -143,7 +143,11 @@ impl Core {
         let Some(&slot) = reload.and_then(|reload| reload.incoming.get(&id)) else {
             return;
         };
-        let replaces = self.workers.in_slot(slot).is_some_and(|old| old != id);
+        let serves = |id| self.workers.get(id).is_some_and(Worker::serves);
+        let replaces = self
+            .workers
+            .in_slot(slot)
+            .is_some_and(|old| old != id && serves(old));
         if replaces && self.settings.production {
             self.timers.set(Timer::Probation(id), now + PROBATION);
         } else {
@@ -151,8 +155,25 @@ impl Core {
         }
     }
 
+    /// The new worker has been ready for long enough. One that leaves already does not replace
+    /// one that serves.
+    pub(super) fn end_probation(&mut self, now: Instant, id: u32) {
+        let slot = self
+            .reload
+            .as_ref()
+            .and_then(|reload| reload.incoming.get(&id));
+        let Some(&slot) = slot else { return };
+        let serves = |id| self.workers.get(id).is_some_and(Worker::serves);
+        let replaces = self.workers.in_slot(slot).is_some_and(serves);
+        if replaces && !serves(id) {
+            self.timers.set(Timer::Probation(id), now + PROBATION);
+        } else {
+            self.promote(now, id);
+        }
+    }
+
     /// A new worker takes its slot, and the old one drains.
-    pub(super) fn promote(&mut self, now: Instant, id: u32) {
+    fn promote(&mut self, now: Instant, id: u32) {
         let Some(reload) = &mut self.reload else {
             return;
         };
@@ -165,6 +186,7 @@ impl Core {
             reload.outgoing.insert(old);
             self.retire(now, old);
         }
+        self.offer_held_sticky(now);
         self.advance_reload(now);
     }
 

@@ -202,6 +202,29 @@ fn a_retired_worker_of_sticky_mode_gets_nothing_from_its_other_ports() {
 }
 
 #[test]
+fn a_new_worker_does_not_wait_to_replace_one_that_never_served() {
+    let mut world = World::running(sticky(1));
+    let listener = world.sticky_listener();
+    world.kill(app(1));
+    let conn = world.connect_from(listener, client(1));
+    world.command(Command::Reload);
+    world.bring_up(3);
+    assert_eq!(world.conns_of(3), [conn]);
+}
+
+#[test]
+fn what_waits_is_offered_to_a_new_worker_that_takes_its_slot_later() {
+    let mut world = World::running(sticky(1));
+    let listener = world.sticky_listener();
+    world.command(Command::Reload);
+    world.bring_up(2);
+    world.kill(app(1));
+    let conn = world.connect_from(listener, client(1));
+    world.pass(SECOND);
+    assert_eq!(world.conns_of(2), [conn]);
+}
+
+#[test]
 fn a_worker_that_ends_at_a_close_gets_no_more_sticky_connections() {
     let mut world = World::running(sticky(1));
     let listener = world.sticky_listener();
@@ -257,6 +280,19 @@ fn a_public_port_that_is_being_bound_at_a_close_is_closed_afterwards() {
     assert!(world.closed_listeners.is_empty());
     world.answer_listen(listener);
     assert_eq!(world.closed_listeners, [listener]);
+}
+
+#[test]
+fn a_new_worker_that_leaves_replaces_nobody() {
+    let mut world = World::running(settings(1));
+    world.command(Command::Reload);
+    world.bring_up(2);
+    world.say_cluster(2, json!({"act": "exitedAfterDisconnect"}));
+    world.forget_sent();
+    world.pass(3 * SECOND);
+    assert_eq!(world.sent, [], "the old one is asked to go");
+    world.die(app(2), code(0));
+    assert_eq!(world.events_of("reload-failed").len(), 1);
 }
 
 #[test]
