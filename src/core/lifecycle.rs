@@ -67,6 +67,7 @@ impl Core {
     /// All app workers listen: open the public port of sticky mode, or be ready at once.
     pub(super) fn on_all_started(&mut self, now: Instant, address: &WorkerAddress) {
         self.workers.all_started = true;
+        self.refill_slots(now);
         self.public_address_from(address);
         if self.settings.sticky_port.is_some() {
             self.phase = Phase::Opening;

@@ -487,6 +487,17 @@ impl Core {
         }
     }
 
+    /// The application has started. A worker may have been ready, and lost its channel since:
+    /// its slot was not refilled, for its end would have ended the start.
+    pub(super) fn refill_slots(&mut self, now: Instant) {
+        let slots = 0..self.workers.slot_count();
+        for slot in slots.filter(|_| self.settings.production) {
+            if self.workers.in_slot(slot).is_none() {
+                self.timers.set_if_idle(Timer::Refork(slot), now);
+            }
+        }
+    }
+
     /// A refork that was delayed.
     pub(super) fn refork_slot(&mut self, now: Instant, slot: u32) {
         if self.phase.is_ending() || self.workers.in_slot(slot).is_some() {

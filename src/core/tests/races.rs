@@ -283,6 +283,21 @@ fn a_public_port_that_is_being_bound_at_a_close_is_closed_afterwards() {
 }
 
 #[test]
+fn the_slot_of_a_worker_that_lost_its_channel_while_others_booted_is_filled() {
+    let mut world = World::new(settings(2));
+    world.start_agent();
+    world.bring_up(1);
+    world.cut(app(1));
+    world.bring_up(2);
+    assert_eq!(world.last_event("ready")["type"], "ready");
+    world.pass(Duration::ZERO);
+    assert_eq!(world.spawns.last().unwrap().slot, Some(0));
+    world.exit(app(1), code(0));
+    world.bring_up(3);
+    assert_eq!(world.ready(), 2);
+}
+
+#[test]
 fn a_new_worker_that_leaves_replaces_nobody() {
     let mut world = World::running(settings(1));
     world.command(Command::Reload);
