@@ -183,6 +183,7 @@ impl Core {
                 Timer::Check => self.check_alive(now),
                 Timer::Drain(child) => self.on_drain_time(now, child),
                 Timer::Kill(child) => self.kill_ending(now, child),
+                Timer::Mute(child) => self.end_mute(now, child),
                 Timer::Descendants(child) => {
                     self.output(Output::CountDescendants { child });
                 }
@@ -242,15 +243,17 @@ impl Core {
     fn on_disconnected(&mut self, now: Instant, child: ChildId) {
         self.timers.cancel(Timer::Stall(child));
         match child {
-            ChildId::Agent(_) if self.agent.child() != Some(child) => {}
+            ChildId::Agent(_) if self.agent.child() != Some(child) => return,
             ChildId::Agent(_) => self.agent.connected = false,
             ChildId::App(id) => self.on_worker_disconnected(now, id),
         }
+        self.await_end_of_mute(now, child);
     }
 
     fn on_exited(&mut self, now: Instant, child: ChildId, status: event::ExitStatus) {
         self.timers.cancel(Timer::Drain(child));
         self.timers.cancel(Timer::Stack(child));
+        self.timers.cancel(Timer::Mute(child));
         self.bad_messages.remove(&child);
         let is_ending = self.is_ending(child);
         if !is_ending {

@@ -88,6 +88,13 @@ impl Core {
         self.reload.as_ref().is_some_and(has_slot)
     }
 
+    /// The start or a reload cannot go on before this worker is ready, or gone.
+    pub(super) fn is_awaited(&self, id: u32) -> bool {
+        let is_incoming = |reload: &Reload| reload.incoming.contains_key(&id);
+        let is_ready = |worker: &Worker| worker.ready;
+        !self.workers.get(id).is_some_and(is_ready) || self.reload.as_ref().is_some_and(is_incoming)
+    }
+
     fn advance_reload(&mut self, now: Instant) {
         let surge = if self.settings.production {
             1

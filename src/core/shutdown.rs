@@ -55,6 +55,28 @@ impl Core {
         self.timers.set(Timer::Kill(child), now + grace);
     }
 
+    /// The channel of a child has closed. Usually it ends now. But if it lives on, and the agent's
+    /// place, the start or a reload waits for it, it will never say that it is ready.
+    pub(super) fn await_end_of_mute(&mut self, now: Instant, child: ChildId) {
+        let grace = match child {
+            ChildId::Agent(_) => self.settings.agent_close_timeout,
+            ChildId::App(id) if self.is_awaited(id) => self.settings.app_close_timeout,
+            ChildId::App(_) => return,
+        };
+        if !self.phase.is_ending() && !self.is_ending(child) {
+            self.timers.set(Timer::Mute(child), now + grace);
+        }
+    }
+
+    /// It has had the time to end by itself.
+    pub(super) fn end_mute(&mut self, now: Instant, child: ChildId) {
+        let grace = match child {
+            ChildId::Agent(_) => self.settings.agent_close_timeout,
+            ChildId::App(_) => self.settings.app_close_timeout,
+        };
+        self.begin_ending(now, child, grace);
+    }
+
     /// Ends an app worker now, for the reason given.
     pub(super) fn end_worker(&mut self, now: Instant, id: u32, reason: EndReason) {
         if let Some(worker) = self.workers.get_mut(id) {

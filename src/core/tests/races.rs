@@ -311,6 +311,40 @@ fn a_new_worker_that_leaves_replaces_nobody() {
 }
 
 #[test]
+fn a_reload_does_not_wait_for_a_worker_that_has_lost_its_channel_and_lives_on() {
+    let mut world = World::running(settings(1));
+    world.command(Command::Reload);
+    world.cut(app(2));
+    world.pass(5 * SECOND);
+    assert!(world.is_terminated(app(2)));
+    world.exit(app(2), code(0));
+    assert_eq!(world.events_of("reload-failed").len(), 1);
+}
+
+#[test]
+fn a_start_does_not_wait_for_a_worker_that_has_lost_its_channel_and_lives_on() {
+    let mut world = World::new(settings(1));
+    world.start_agent();
+    world.cut(app(1));
+    world.pass(5 * SECOND);
+    assert!(world.is_terminated(app(1)));
+    world.exit(app(1), code(0));
+    world.die(AGENT, code(0));
+    assert_eq!(world.last_event("closed")["code"], 1);
+}
+
+#[test]
+fn an_agent_that_has_lost_its_channel_and_lives_on_is_replaced() {
+    let mut world = World::running(settings(1));
+    world.cut(AGENT);
+    world.pass(3 * SECOND);
+    assert!(world.is_terminated(AGENT));
+    world.exit(AGENT, code(0));
+    world.pass(SECOND);
+    assert_eq!(world.spawns.last().unwrap().child, ChildId::Agent(2));
+}
+
+#[test]
 fn a_close_waits_for_the_agent_that_is_being_forked() {
     let mut world = World::new(settings(1));
     world.spawn_later = true;
@@ -366,6 +400,21 @@ fn a_failed_start_waits_for_workers_that_are_being_forked_and_kills_those_that_c
     world.answer_spawn(app(2));
     assert_eq!(world.signals.last(), Some(&(app(2), Signal::Kill)));
     world.exit(app(2), code(0));
+    assert_eq!(world.last_event("closed")["code"], 1);
+}
+
+#[test]
+fn a_failed_start_waits_for_the_descendants_of_a_child_that_was_being_ended() {
+    let mut world = World::new(settings(1));
+    world.start_agent();
+    world.cut(app(1));
+    world.pass(5 * SECOND);
+    world.descendants = 1;
+    world.exit(app(1), code(0));
+    world.die(AGENT, code(0));
+    assert_eq!(world.last_event("closed"), &Value::Null);
+    world.pass(5 * SECOND);
+    assert_eq!(world.signals.last(), Some(&(app(1), Signal::Kill)));
     assert_eq!(world.last_event("closed")["code"], 1);
 }
 
