@@ -48,7 +48,8 @@ pub type Frame = crate::ipc::outbox::Frame<HandleRef>;
 pub enum Input {
     /// The JavaScript face asks for something.
     Command(Command),
-    /// The process asked for by [`Output::Spawn`] exists.
+    /// The process asked for by [`Output::Spawn`] exists. The first that is heard of a child,
+    /// also of one that has ended already.
     Spawned {
         /// Which child.
         child: ChildId,

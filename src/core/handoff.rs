@@ -40,6 +40,8 @@ const STICKY_WINDOW: u32 = 16;
 pub(super) struct Sticky {
     pub(super) listener: Option<ListenerId>,
     slots: u32,
+    /// The listener is bound.
+    is_open: bool,
     pub(super) accepting: bool,
     /// No slot has a ready worker.
     pub(super) homeless: VecDeque<StickyConn>,
@@ -101,6 +103,7 @@ impl Sticky {
         Self {
             listener: None,
             slots,
+            is_open: false,
             accepting: false,
             homeless: VecDeque::new(),
             held: 0,
@@ -308,8 +311,11 @@ impl Core {
                 self.take_back_refused(now, id, newconn);
             }
         } else if let Some(sticky) = worker.sticky.settle(conn) {
+            if self.sticky.listener.is_none() {
+                return self.output(Output::CloseConn { conn });
+            }
             // Its worker cannot take it now: it waits for the next chance.
-            self.sticky.homeless.push_back(sticky);
+            self.sticky.homeless.push_back(sticky.held_since(now));
             self.sticky.held += 1;
             self.regulate_sticky();
             if let Some(listener) = self.sticky.listener {
@@ -350,7 +356,9 @@ impl Core {
             return;
         };
         let sent = std::mem::take(&mut worker.sticky.sent);
-        self.place_all_sticky(now, sent);
+        // It has not waited for a worker until now.
+        let sent = sent.into_iter().map(|sticky| sticky.held_since(now));
+        self.place_all_sticky(now, sent.collect());
         self.take_back_sticky_queue(now, id);
     }
 
@@ -439,7 +447,7 @@ impl Core {
     }
 
     pub(super) fn regulate_sticky(&mut self) {
-        let Some(listener) = self.sticky.listener else {
+        let Some(listener) = self.sticky.listener.filter(|_| self.sticky.is_open) else {
             return;
         };
         let most_held = self.settings.hold.connections;
@@ -478,6 +486,7 @@ impl Core {
     }
 
     pub(super) fn on_sticky_listening(&mut self, now: Instant) {
+        self.sticky.is_open = true;
         self.regulate_sticky();
         self.become_ready(now);
     }
@@ -489,7 +498,10 @@ impl Core {
         self.timers.cancel(Timer::HeldTooLong(listener));
         self.timers.cancel(Timer::RetryRefused(listener));
         self.timers.cancel(Timer::RetryAccept(listener));
-        self.output(Output::CloseListener { listener });
+        // One that is being bound is closed when the answer comes.
+        if self.sticky.is_open {
+            self.output(Output::CloseListener { listener });
+        }
         self.close_peeking();
         let homeless = std::mem::take(&mut self.sticky.homeless);
         self.sticky.held -= homeless.len();
@@ -502,6 +514,8 @@ impl Core {
     /// takes any number.
     pub(super) fn hand_out_all(&mut self, now: Instant, id: ListenerId) {
         if self.sticky.listener == Some(id) {
+            // There is no time left to wait for what they would send first.
+            self.give_up_all(now);
             self.offer_held_sticky(now);
             for worker in self.workers.ids().collect::<Vec<_>>() {
                 self.send_sticky_while(worker, |_| true);

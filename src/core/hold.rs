@@ -6,20 +6,56 @@
 use std::time::{Duration, Instant};
 
 use super::Core;
-use super::event::{Event, ListenerId, Output};
+use super::event::{ConnId, Event, ListenerId, Output};
 use super::millis;
 use super::timer::Timer;
 
 /// At least so long passes between two reports of closed connections.
 const REPORT_PAUSE: Duration = Duration::from_secs(1);
 
+/// Those whose time is over, and when the next ones' is. A queue is not in the order of age,
+/// for what comes back from a worker goes to its front.
+struct Late {
+    now: Instant,
+    timeout: Duration,
+    conns: Vec<ConnId>,
+    next: Option<Instant>,
+}
+
+impl Late {
+    fn new(now: Instant, timeout: Duration) -> Self {
+        Self {
+            now,
+            timeout,
+            conns: Vec::new(),
+            next: None,
+        }
+    }
+
+    /// Looks at one that waits since then.
+    fn spares(&mut self, conn: ConnId, since: Instant) -> bool {
+        let due = since + self.timeout;
+        if due <= self.now {
+            self.conns.push(conn);
+            return false;
+        }
+        self.next = Some(self.next.map_or(due, |next| next.min(due)));
+        true
+    }
+}
+
 impl Core {
     /// The oldest connection that waits at a listener is looked at when its time is over.
     pub(super) fn limit_holding(&mut self, id: ListenerId) {
         let timeout = self.settings.hold.timeout;
-        if let Some(first) = self.listeners.get_mut(id).and_then(|l| l.pending.front()) {
-            let due = first.since + timeout;
-            self.timers.set_if_idle(Timer::HeldTooLong(id), due);
+        if self.timers.is_set(Timer::HeldTooLong(id)) {
+            return;
+        }
+        // Those that came back stand in front, and are not the oldest.
+        let pending = self.listeners.get_mut(id).map(|listener| &listener.pending);
+        let oldest = pending.and_then(|pending| pending.iter().map(|held| held.since).min());
+        if let Some(oldest) = oldest {
+            self.timers.set(Timer::HeldTooLong(id), oldest + timeout);
         }
     }
 
@@ -50,50 +86,42 @@ impl Core {
         let Some(listener) = self.listeners.get_mut(id) else {
             return 0;
         };
-        if listener.scheduler.is_empty() {
-            let is_late = |held: &&super::cluster::Held| held.since + timeout <= now;
-            let late = listener.pending.iter().take_while(is_late).count();
-            let late: Vec<_> = listener.pending.drain(..late).collect();
-            let next = listener.pending.front().map(|held| held.since + timeout);
-            let closed = late.len();
-            for held in late {
-                self.output(Output::CloseConn { conn: held.conn });
-            }
-            self.look_again(now, id, next);
-            self.regulate(id);
-            return closed;
+        if !listener.scheduler.is_empty() {
+            // Who is there is only busy, or refuses for the moment.
+            let waits = !listener.pending.is_empty();
+            self.look_again(now, id, waits.then_some(now + timeout));
+            return 0;
         }
-        // Who is there is only busy, or refuses for the moment.
-        let waits = !listener.pending.is_empty();
-        self.look_again(now, id, waits.then_some(now + timeout));
-        0
+        let mut late = Late::new(now, timeout);
+        listener
+            .pending
+            .retain(|held| late.spares(held.conn, held.since));
+        let closed = self.close_late(now, id, late);
+        self.regulate(id);
+        closed
     }
 
     fn close_held_sticky(&mut self, now: Instant, id: ListenerId) -> usize {
-        let timeout = self.settings.hold.timeout;
-        let mut late = Vec::new();
-        let mut next: Option<Instant> = None;
+        let mut late = Late::new(now, self.settings.hold.timeout);
         let workers = self
             .workers
             .iter_mut()
             .map(|worker| &mut worker.sticky.waiting);
         for queue in workers.chain([&mut self.sticky.homeless]) {
-            while let Some(&held) = queue.front()
-                && held.since + timeout <= now
-            {
-                queue.pop_front();
-                late.push(held.conn);
-            }
-            let due = queue.front().map(|held| held.since + timeout);
-            next = [next, due].into_iter().flatten().min();
+            queue.retain(|held| late.spares(held.conn, held.since));
         }
-        self.sticky.held -= late.len();
-        let closed = late.len();
-        for conn in late {
+        self.sticky.held -= late.conns.len();
+        let closed = self.close_late(now, id, late);
+        self.regulate_sticky();
+        closed
+    }
+
+    fn close_late(&mut self, now: Instant, id: ListenerId, late: Late) -> usize {
+        let closed = late.conns.len();
+        for conn in late.conns {
             self.output(Output::CloseConn { conn });
         }
-        self.look_again(now, id, next);
-        self.regulate_sticky();
+        self.look_again(now, id, late.next);
         closed
     }
 

@@ -91,9 +91,9 @@ impl Worker {
         self.is_connected() && self.ending.is_none() && !self.exited_after_disconnect
     }
 
-    /// It is ready, and nobody ends it.
-    fn serves(&self) -> bool {
-        self.ready && self.is_connected() && self.ending.is_none()
+    /// It is ready, nobody ends it, and it has not said that it leaves.
+    pub(super) fn serves(&self) -> bool {
+        self.ready && self.is_watched()
     }
 
     /// The number of the next message of the cluster protocol.
@@ -139,6 +139,11 @@ impl Workers {
         self.iter()
             .filter(|(_, worker)| worker.pid.is_some())
             .map(|(id, _)| id)
+    }
+
+    /// Some are being forked.
+    pub(super) fn any_spawning(&self) -> bool {
+        self.by_id.values().any(|worker| worker.pid.is_none())
     }
 
     pub(super) fn slot_count(&self) -> u32 {
@@ -300,7 +305,9 @@ impl Core {
         if let Some(backoff) = self.restarts.slot_mut(worker.slot) {
             backoff.record_spawn_failure(reason.clone());
         }
-        if !self.workers.all_started {
+        if self.phase.is_ending() {
+            self.finish_what_ends(now);
+        } else if !self.workers.all_started {
             self.fail(now);
         } else if !self.on_reload_worker_gone(now, id, &reason) && self.settings.production {
             self.timers
@@ -474,6 +481,17 @@ impl Core {
                 }
             }
             Refork::Disabled | Refork::Off => {}
+        }
+    }
+
+    /// The application has started. A worker may have been ready, and lost its channel since:
+    /// its slot was not refilled, for its end would have ended the start.
+    pub(super) fn refill_slots(&mut self, now: Instant) {
+        let slots = 0..self.workers.slot_count();
+        for slot in slots.filter(|_| self.settings.production) {
+            if self.workers.in_slot(slot).is_none() {
+                self.timers.set_if_idle(Timer::Refork(slot), now);
+            }
         }
     }
 

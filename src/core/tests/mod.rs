@@ -10,6 +10,7 @@ mod hang_stack;
 mod listeners;
 mod messages;
 mod peeking;
+mod races;
 mod reloading;
 mod restarting;
 mod scale;
@@ -70,6 +71,13 @@ pub(super) struct World {
     pub listen_errno: Option<i32>,
     /// Binds are answered by the test.
     pub listen_later: bool,
+    /// Spawns are answered by the test.
+    pub spawn_later: bool,
+    /// The rest of the kernel's queue is accepted by the test.
+    pub rest_later: bool,
+    /// Nobody looks whether a connection is untouched.
+    pub check_later: bool,
+    closed: bool,
     /// Living descendants of every child.
     pub descendants: usize,
 }
@@ -141,6 +149,10 @@ impl World {
             spawn_fails: false,
             listen_errno: None,
             listen_later: false,
+            spawn_later: false,
+            rest_later: false,
+            check_later: false,
+            closed: false,
             descendants: 0,
         }
     }
@@ -342,6 +354,7 @@ impl World {
     }
 
     fn perform_one(&mut self, output: Output) {
+        assert!(!self.closed, "after the last event: {output:?}");
         match output {
             Output::Spawn(spec) => self.spawn(spec),
             Output::Send { child, frame } => self.send(child, frame),
@@ -361,6 +374,7 @@ impl World {
             }
             Output::Accept { listener } => assert!(self.accepting.insert(listener)),
             Output::PauseAccept { listener } => assert!(self.accepting.remove(&listener)),
+            Output::AcceptRest { .. } if self.rest_later => {}
             Output::AcceptRest { listener } => {
                 for _ in 0..std::mem::take(&mut self.backlog) {
                     self.accept_from(listener, Ipv4Addr::LOCALHOST.into());
@@ -372,6 +386,7 @@ impl World {
                 self.accepting.remove(&listener);
                 self.closed_listeners.push(listener);
             }
+            Output::CheckUntouched { .. } if self.check_later => {}
             Output::CheckUntouched { conn } => {
                 let untouched = !self.touched.contains(&conn);
                 self.feed(Input::Checked { conn, untouched });
@@ -383,7 +398,10 @@ impl World {
             }
             Output::EndPeek { conn } => assert!(self.peeks.remove(&conn).is_some(), "not asked"),
             Output::Skip { conn, bytes } => assert_eq!(self.skips.insert(conn, bytes), None),
-            Output::Emit(event) => self.events.push(serde_json::to_value(&event).unwrap()),
+            Output::Emit(event) => {
+                self.closed = matches!(event, Event::Closed { .. });
+                self.events.push(serde_json::to_value(&event).unwrap());
+            }
         }
     }
 
@@ -419,10 +437,14 @@ impl World {
         self.next_pid += 1;
         self.pids.insert(child, self.next_pid);
         self.alive.insert(child);
-        self.feed(Input::Spawned {
-            child,
-            pid: self.next_pid,
-        });
+        if !self.spawn_later {
+            self.answer_spawn(child);
+        }
+    }
+
+    pub fn answer_spawn(&mut self, child: ChildId) {
+        let pid = self.pids[&child];
+        self.feed(Input::Spawned { child, pid });
     }
 
     fn send(&mut self, child: ChildId, frame: Frame) {
