@@ -76,6 +76,8 @@ function childEnv(env) {
   for (const name of Object.keys(copy)) {
     if (copy[name] === undefined) delete copy[name];
   }
+  // The master sets it for itself, too, where the process is its own.
+  if (copy.NODE_ENV === 'production') copy.NO_DEPRECATION = '*';
   return copy;
 }
 
