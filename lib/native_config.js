@@ -42,7 +42,8 @@ function nativeConfig({ options, isProduction, agentWorkerFile, appWorkerFile, w
     debugPort: parseInt(options.debugPort, 10) || null,
     production: Boolean(isProduction),
     isDebug: Boolean(options.isDebug),
-    agentInspectPort: options.isDebug ? agentInspectPort(warn) : null,
+    // By NODE_OPTIONS, too, as egg-bin does it: with the master's own port the agent would have no inspector.
+    agentInspectPort: options.isDebug || isInspected() ? agentInspectPort(warn) : null,
     appInspectBase: isInspected() ? process.debugPort : null,
     shareListeners: sharesListeners(),
     appCloseTimeoutMs,
