@@ -7,11 +7,13 @@ const assert = require('assert');
 const fs = require('fs');
 const http = require('http');
 const path = require('path');
-const { once } = require('events');
-const io = require('socket.io-client-2');
 const { test } = require('./helper/test');
 const { get } = require('./helper/http');
 const { poll } = require('./helper/processes');
+
+// Where Node has a WebSocket of its own the client would take it, and that cannot choose the address that it comes from.
+delete globalThis.WebSocket;
+const io = require('socket.io-client-2');
 
 const egg = path.dirname(require.resolve('egg/package.json'));
 
@@ -107,7 +109,7 @@ async function talk(t, port, transports, localAddress) {
     for (const event of [ 'connect_error', 'error', 'disconnect' ]) socket.once(event, reason => reject(new Error(`${event}: ${reason}`)));
   });
   const { engine } = socket.io;
-  if (engine.transport.name !== transports[transports.length - 1]) await once(engine, 'upgrade');
+  if (engine.transport.name !== transports[transports.length - 1]) await upgraded(engine);
   const pids = new Set();
   for (let round = 0; round < 5; round++) {
     const answer = await new Promise(resolve => socket.emit('echo', round, resolve));
@@ -119,6 +121,13 @@ async function talk(t, port, transports, localAddress) {
   socket.removeAllListeners('disconnect');
   socket.close();
   return [ ...pids ][0];
+}
+
+function upgraded(engine) {
+  return new Promise((resolve, reject) => {
+    engine.once('upgrade', resolve);
+    engine.once('upgradeError', reject);
+  });
 }
 
 for (const transports of [ [ 'polling' ], [ 'websocket' ], [ 'polling', 'websocket' ] ]) {

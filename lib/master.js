@@ -272,7 +272,8 @@ class Master extends EventEmitter {
       this.options.clusterPort = this.#reservePort(PortReservation);
       if (this.options.sticky) this.options.stickyWorkerPort = this.#reservePort(PortReservation);
     } catch (err) {
-      this.#fail(err);
+      // Not before somebody can listen to it; and before the start.
+      process.nextTick(() => this.#fail(err));
     }
   }
 
