@@ -9,6 +9,7 @@
  */
 
 const util = require('util');
+const errnoName = require('./errno_name');
 
 class Reporter {
   /**
@@ -263,15 +264,6 @@ function roleName(role) {
 
 function childName({ role, id, pid }) {
   return `${roleName(role)}#${id}:${pid}`;
-}
-
-/** @param {number} errno - positive, as the system gives it */
-function errnoName(errno) {
-  try {
-    return util.getSystemErrorName(-errno);
-  } catch {
-    return `errno ${errno}`;
-  }
 }
 
 /** Now, in local time, as `YYYY-MM-DD HH:mm:ss.SSS`. */

@@ -87,7 +87,9 @@ test('inspector ports', t => {
   assert.deepStrictEqual([ config.isDebug, config.agentInspectPort, config.appInspectBase ], [ true, 5800, process.debugPort ]);
   process.env.EGG_AGENT_DEBUG_PORT = '5999';
   assert.strictEqual(build({ isDebug: true }).config.agentInspectPort, 5999);
+  assert.strictEqual(build().config.agentInspectPort, 5999);
   delete process.env.NODE_OPTIONS;
+  assert.strictEqual(build().config.agentInspectPort, null);
   assert.strictEqual(build({ isDebug: true }).config.appInspectBase, null);
 });
 
