@@ -11,6 +11,7 @@ const path = require('path');
 const { exportsName, NO } = require('./framework_exports');
 const { checkSupervision } = require('./supervision');
 const { checkSticky } = require('./sticky');
+const { threadPlaces } = require('./threads');
 
 // Applications may mock process.cwd later on.
 const initialCwd = process.cwd();
@@ -37,6 +38,7 @@ function parseOptions(options) {
   parsed.port = parsePort('port', parsed.port) || undefined;
   parsePort('debugPort', parsed.debugPort);
   parsed.workers = parseWorkers(parsed.workers);
+  if (parsed.startMode === 'worker_threads') Object.assign(parsed, threadPlaces(parsed));
   if (parsed.sticky) parsed.sticky = checkSticky(parsed);
   if (parsed.require) parsed.require = [].concat(parsed.require);
 

@@ -8,11 +8,11 @@ use napi::{Error, Result, Status};
 use napi_derive::napi;
 
 use crate::core::event::{Command, Origin};
-use crate::driver::Driver;
+use crate::driver::{Driver, Report};
 use crate::driver::config::Config;
 use crate::error::RequestError;
 use crate::ipc::message::{self, ChildMessage, Line};
-use crate::sys::port;
+use crate::sys::{port, process};
 
 /// A master: one core thread with its children.
 #[napi]
@@ -77,6 +77,32 @@ impl NativeMaster {
         self.command(Command::Close)
     }
 
+    /// The thread that was asked for under this key exists.
+    #[napi(catch_unwind)]
+    pub fn thread_started(&self, key: u32, thread_id: i32) {
+        self.driver
+            .report_thread(key, Report::Started { thread_id });
+    }
+
+    /// The thread that was asked for under this key could not be made.
+    #[napi(catch_unwind)]
+    pub fn thread_failed(&self, key: u32, reason: String) {
+        self.driver.report_thread(key, Report::Failed { reason });
+    }
+
+    /// A thread has posted a message, here as JSON.
+    #[napi(catch_unwind)]
+    pub fn thread_message(&self, key: u32, message: String) {
+        let message = message.into();
+        self.driver.report_thread(key, Report::Message { message });
+    }
+
+    /// A thread has ended.
+    #[napi(catch_unwind)]
+    pub fn thread_exited(&self, key: u32, code: i32) {
+        self.driver.report_thread(key, Report::Exited { code });
+    }
+
     /// The cluster as it is now, as JSON.
     #[napi(catch_unwind)]
     pub fn snapshot(&self) -> Result<String> {
@@ -89,6 +115,12 @@ impl NativeMaster {
     fn command(&self, command: Command) -> Result<()> {
         self.driver.command(command).map_err(to_js)
     }
+}
+
+/// Ends this process without waiting for its threads, some of which cannot be ended.
+#[napi]
+pub fn exit_at_once(code: i32) {
+    process::exit_at_once(code)
 }
 
 /// A TCP port that nobody else is given while this object lives.

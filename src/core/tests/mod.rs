@@ -14,6 +14,7 @@ mod reloading;
 mod restarting;
 mod scale;
 mod sticky;
+mod threads;
 mod watching;
 mod workers;
 
@@ -90,6 +91,7 @@ pub(super) fn settings(workers: u32) -> Settings {
         agent_inspect_port: None,
         app_inspect_base: None,
         share_listeners: false,
+        threads: false,
         restart: RestartSettings {
             stable_time: Duration::from_secs(10),
             max_delay: Duration::from_secs(30),
