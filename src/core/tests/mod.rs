@@ -67,6 +67,8 @@ pub(super) struct World {
     pub spawns: Vec<SpawnSpec>,
     /// The next spawns fail.
     pub spawn_fails: bool,
+    /// Spawns are answered by the test.
+    pub spawn_later: bool,
     /// The next binds fail with this errno.
     pub listen_errno: Option<i32>,
     /// Binds are answered by the test.
@@ -137,6 +139,7 @@ impl World {
             seqs: BTreeMap::new(),
             spawns: Vec::new(),
             spawn_fails: false,
+            spawn_later: false,
             listen_errno: None,
             listen_later: false,
             descendants: 0,
@@ -381,6 +384,13 @@ impl World {
             });
             return;
         }
+        if !self.spawn_later {
+            self.answer_spawn(child);
+        }
+    }
+
+    /// What was to be started exists.
+    pub fn answer_spawn(&mut self, child: ChildId) {
         self.next_pid += 1;
         self.pids.insert(child, self.next_pid);
         self.alive.insert(child);
