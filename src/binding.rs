@@ -8,8 +8,8 @@ use napi::{Error, Result, Status};
 use napi_derive::napi;
 
 use crate::core::event::{Command, Origin};
-use crate::driver::{Driver, Report};
 use crate::driver::config::Config;
+use crate::driver::{Driver, ThreadReport};
 use crate::error::RequestError;
 use crate::ipc::message::{self, ChildMessage, Line};
 use crate::sys::{port, process};
@@ -81,26 +81,29 @@ impl NativeMaster {
     #[napi(catch_unwind)]
     pub fn thread_started(&self, key: u32, thread_id: i32) {
         self.driver
-            .report_thread(key, Report::Started { thread_id });
+            .report_thread(key, ThreadReport::Started { thread_id });
     }
 
     /// The thread that was asked for under this key could not be made.
     #[napi(catch_unwind)]
     pub fn thread_failed(&self, key: u32, reason: String) {
-        self.driver.report_thread(key, Report::Failed { reason });
+        self.driver
+            .report_thread(key, ThreadReport::Failed { reason });
     }
 
     /// A thread has posted a message, here as JSON.
     #[napi(catch_unwind)]
     pub fn thread_message(&self, key: u32, message: String) {
         let message = message.into();
-        self.driver.report_thread(key, Report::Message { message });
+        self.driver
+            .report_thread(key, ThreadReport::Message { message });
     }
 
     /// A thread has ended.
     #[napi(catch_unwind)]
     pub fn thread_exited(&self, key: u32, code: i32) {
-        self.driver.report_thread(key, Report::Exited { code });
+        self.driver
+            .report_thread(key, ThreadReport::Exited { code });
     }
 
     /// The cluster as it is now, as JSON.

@@ -46,7 +46,7 @@ use crate::core::event::{Command, Event, Settings, Snapshot};
 use crate::error::RequestError;
 use config::Launch;
 use engine::Engine;
-pub use threads::Report;
+pub use threads::ThreadReport;
 
 /// Receives each event as JSON, on the core thread.
 pub type EventSink = Arc<dyn Fn(String) + Send + Sync>;
@@ -58,10 +58,7 @@ const ANSWER_LIMIT: Duration = Duration::from_secs(1);
 #[derive(Debug)]
 enum Request {
     Command(Command),
-    Thread {
-        key: u32,
-        report: Report,
-    },
+    Thread { key: u32, report: ThreadReport },
     Snapshot(sync_mpsc::Sender<Snapshot>),
     Stop,
 }
@@ -105,7 +102,7 @@ impl Driver {
 
     /// Says what has become of the thread that was asked for under this key. When the core
     /// thread has ended, it is of no interest any more.
-    pub fn report_thread(&self, key: u32, report: Report) {
+    pub fn report_thread(&self, key: u32, report: ThreadReport) {
         let _ = self.requests.send(Request::Thread { key, report });
     }
 

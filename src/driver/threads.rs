@@ -1,5 +1,5 @@
 //! The engine's part of children that are threads. Only JavaScript can make them, send to
-//! them and end them: it is asked to by an [`Order`], and tells by a [`Report`] what has
+//! them and end them: it is asked to by an [`Order`], and tells by a [`ThreadReport`] what has
 //! become of it. Both name a thread by the key that it was asked for with.
 
 use std::collections::HashMap;
@@ -14,14 +14,11 @@ use crate::ipc::message::{self, ChildMessage, Line};
 
 /// What JavaScript is asked to do. It travels among the events, as one of them.
 #[derive(Debug, Serialize)]
-#[serde(
-    tag = "type",
-    rename_all = "kebab-case",
-    rename_all_fields = "camelCase"
-)]
+#[serde(tag = "type")]
 enum Order<'a> {
-    /// Make a thread; answered by [`Report::Started`] or [`Report::Failed`].
-    ThreadSpawn {
+    /// Make a thread; answered by [`ThreadReport::Started`] or [`ThreadReport::Failed`].
+    #[serde(rename = "thread-spawn")]
+    Spawn {
         key: u32,
         /// `agent` or `app`.
         role: &'static str,
@@ -31,16 +28,19 @@ enum Order<'a> {
         id: u32,
     },
     /// Post a message.
-    ThreadPost { key: u32, message: &'a RawValue },
-    /// End a thread; answered by [`Report::Exited`].
-    ThreadTerminate { key: u32 },
+    #[serde(rename = "thread-post")]
+    Post { key: u32, message: &'a RawValue },
+    /// End a thread; answered by [`ThreadReport::Exited`].
+    #[serde(rename = "thread-terminate")]
+    Terminate { key: u32 },
     /// The thread has not ended in time. It is nobody's from now on.
-    ThreadAbandon { key: u32 },
+    #[serde(rename = "thread-abandon")]
+    Abandon { key: u32 },
 }
 
 /// What has become of a thread.
 #[derive(Debug)]
-pub enum Report {
+pub enum ThreadReport {
     /// It exists.
     Started {
         /// Node's number of it.
@@ -117,22 +117,22 @@ impl Engine {
 
     /// Takes note of what has become of a thread. What comes from one that is given up is
     /// of no interest.
-    pub(super) fn on_thread(&mut self, key: u32, report: Report) {
+    pub(super) fn on_thread(&mut self, key: u32, report: ThreadReport) {
         let child = self.threads.as_ref().and_then(|it| it.by_key.get(&key));
         let Some(&child) = child else {
             return;
         };
         match report {
-            Report::Started { thread_id } => {
+            ThreadReport::Started { thread_id } => {
                 let pid = thread_id;
                 self.feed(Input::Spawned { child, pid });
             }
-            Report::Failed { reason } => {
+            ThreadReport::Failed { reason } => {
                 self.forget_thread(child);
                 self.feed(Input::SpawnFailed { child, reason });
             }
-            Report::Message { message } => self.on_posted(child, &message),
-            Report::Exited { code } => {
+            ThreadReport::Message { message } => self.on_posted(child, &message),
+            ThreadReport::Exited { code } => {
                 let (code, signal) = (Some(code), None);
                 self.on_thread_gone(child, ExitStatus { code, signal });
             }
@@ -165,7 +165,7 @@ impl Engine {
         };
         if let Some(threads) = &mut self.threads {
             let key = threads.insert(child);
-            self.order(&Order::ThreadSpawn {
+            self.order(&Order::Spawn {
                 key,
                 role,
                 slot,
@@ -185,7 +185,7 @@ impl Engine {
         let message = text.ok().and_then(|text| RawValue::from_string(text).ok());
         if let Some(message) = message {
             let message = &message;
-            self.order(&Order::ThreadPost { key, message });
+            self.order(&Order::Post { key, message });
         }
     }
 
@@ -196,7 +196,7 @@ impl Engine {
             return;
         }
         if let Some(key) = self.thread_key(child) {
-            self.order(&Order::ThreadAbandon { key });
+            self.order(&Order::Abandon { key });
             self.on_thread_gone(child, ExitStatus::default());
         }
     }
@@ -211,7 +211,7 @@ impl Engine {
             return false;
         }
         let key = thread.key;
-        self.order(&Order::ThreadTerminate { key });
+        self.order(&Order::Terminate { key });
         true
     }
 

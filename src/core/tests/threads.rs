@@ -15,7 +15,8 @@ fn threads(workers: u32) -> Settings {
 /// A thread listens, as `app_worker.js` says it.
 fn listens(world: &mut World, id: u32, port: u16) {
     let app = ChildId::App(id);
-    let real = json!({"action": "realport", "to": "master", "data": {"port": port, "protocol": "http"}});
+    let real =
+        json!({"action": "realport", "to": "master", "data": {"port": port, "protocol": "http"}});
     world.say(app, &real);
     let address = json!({"address": "::", "family": "IPv6", "port": port});
     world.say(
@@ -185,10 +186,7 @@ fn a_thread_that_does_not_end_is_given_up_after_its_grace() {
     let mut world = running(1);
     world.command(Command::Close);
     world.pass(Duration::from_secs(5));
-    assert_eq!(
-        world.signals.last(),
-        Some(&(ChildId::App(1), Signal::Kill))
-    );
+    assert_eq!(world.signals.last(), Some(&(ChildId::App(1), Signal::Kill)));
     assert_eq!(world.events_of("killed").len(), 1);
 }
 
@@ -200,7 +198,11 @@ fn a_reload_ends_a_thread_before_its_successor_comes() {
     for (old, new) in [(1, 3), (2, 4)] {
         let app = ChildId::App(old);
         assert_eq!(world.signals.last(), Some(&(app, Signal::Terminate)));
-        assert_eq!(world.spawns.len(), old as usize + 2, "the port is not free yet");
+        assert_eq!(
+            world.spawns.len(),
+            old as usize + 2,
+            "the port is not free yet"
+        );
         die(&mut world, old);
         let spec = world.spawns.last().unwrap();
         assert_eq!((spec.child, spec.slot), (ChildId::App(new), Some(old - 1)));
