@@ -4,6 +4,7 @@
 
 const assert = require('assert');
 const fs = require('fs');
+const os = require('os');
 const path = require('path');
 const { execFileSync } = require('child_process');
 const { test, ownOnly } = require('./helper/test');
@@ -142,17 +143,41 @@ for (const [ role, how ] of [ [ 'app', 'busy' ], [ 'agent', 'busy' ], [ 'app', '
   });
 }
 
+/** A program that ends when it is told to. While a thread waits for it, it cannot be in JavaScript. */
+function endlessProgram(t) {
+  const dir = fs.mkdtempSync(path.join(os.tmpdir(), 'egg-cluster-test-pipe-'));
+  t.after(() => fs.rmSync(dir, { recursive: true, force: true }));
+  const pipe = path.join(dir, 'pipe');
+  execFileSync('mkfifo', [ pipe ]);
+  return {
+    program: { command: 'cat', args: [ pipe ] },
+    runs: app => poll(() => app.leftovers().some(pid => describe(pid).includes(pipe)), 20000),
+    end: () => fs.closeSync(fs.openSync(pipe, fs.constants.O_WRONLY | fs.constants.O_NONBLOCK)),
+  };
+}
+
 ownOnly('waits for it for ever', 'a thread that waits outside of JavaScript is given up when its time is over', async t => {
   const { app } = await start(t, { env: { EGG_MASTER_CLOSE_TIMEOUT: '300' } });
-  const pipe = path.join(app.home, 'pipe');
-  execFileSync('mkfifo', [ pipe ]);
-  app.tell('app', 'run', { command: 'cat', args: [ pipe ] }, 2);
-  // While the program runs, its thread cannot be in JavaScript.
-  assert.ok(await poll(() => app.leftovers().some(pid => describe(pid).includes(pipe)), 20000));
+  const { program, runs, end } = endlessProgram(t);
+  app.tell('app', 'run', program, 2);
+  assert.ok(await runs(app));
   assert.deepStrictEqual(await app.close(), { code: 0, signal: null });
-  fs.closeSync(fs.openSync(pipe, fs.constants.O_WRONLY | fs.constants.O_NONBLOCK));
+  end();
   await app.stdout(/app_worker#1:2 did not end in time, it is busy outside of JavaScript/);
   await app.stdout(/\[master\] exit with code:0/);
+});
+
+ownOnly('waits for it for ever', 'a start that fails does not wait for such a thread either', async t => {
+  const { program, runs, end } = endlessProgram(t);
+  const { app } = await launch(t, {
+    env: { EGG_MASTER_CLOSE_TIMEOUT: '300' },
+    mini: { app: { byIndex: [ { runAtBoot: program }, { readyDelay: 3600000 } ] } },
+  });
+  assert.ok(await runs(app));
+  app.tell('agent', 'exit', { code: 1 });
+  assert.deepStrictEqual(await app.end(), { code: 1, signal: null });
+  end();
+  await app.stderr(/agent_worker#1:1 start fail, exiting with code:1/);
 });
 
 ownOnly('starts processes', 'a reload replaces the threads one after the other', async t => {

@@ -18,11 +18,19 @@ const MAX_PORT = 65535;
  *   no ports where all have that of `options.port` or of the application's configuration
  * @throws {TypeError|RangeError|Error} options that threads cannot have
  */
-function threadPlaces({ sticky, reusePort, port, ports, workers }) {
-  if (sticky) {
+function threadPlaces(options) {
+  if (options.sticky) {
     throw new TypeError('options.sticky is not possible with startMode \'worker_threads\': ' +
       'a connection cannot be handed to a thread');
   }
+  const places = findPlaces(options);
+  if (options.debugPort && places.workers > 1) {
+    throw new TypeError(`options.debugPort is not possible with ${places.workers} threads: each of them would listen on it`);
+  }
+  return places;
+}
+
+function findPlaces({ reusePort, port, ports, workers }) {
   const own = parsePorts(ports);
   if (reusePort) {
     checkReusePort(port, workers);

@@ -30,6 +30,7 @@ const refused = [
   [ { ports: [ 7001, '7001' ] }, RangeError, /^options\.ports\[1\] must not be 7001 once more/ ],
   [ { sticky: true }, TypeError, /^options\.sticky is not possible with startMode 'worker_threads'/ ],
   [ { sticky: { by: 'cookie', name: 'x' } }, TypeError, /^options\.sticky is not possible/ ],
+  [ { debugPort: 7009, ports: [ 7001, 7002 ] }, TypeError, /^options\.debugPort is not possible with 2 threads/ ],
   [ { reusePort: true }, Error, /^options\.port must be specified when reusePort is enabled$/ ],
 ];
 
