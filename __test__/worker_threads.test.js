@@ -7,7 +7,7 @@ const { test, ownOnly } = require('./helper/test');
 const { tryConnect } = require('./helper/http');
 const { freePort } = require('./helper/ports');
 const { skipReason, listeningSockets } = require('./helper/reuse_port');
-const { launch, start, doAt, failAt, threadAt, idsAt, heard, fence, receivers } = require('./helper/threads');
+const { launch, start, doAt, failAt, threadAt, idsAt, isAction, heard, fence, receivers } = require('./helper/threads');
 
 test('the agent is thread 1, and there is one app thread for each of the ports', async t => {
   const { app, ports } = await start(t);
@@ -132,6 +132,7 @@ ownOnly('has no process.send in threads', 'process.send of a thread is that of a
   const { app, ports } = await start(t);
   const message = { action: 'sent', data: [ 1, { undefined: undefined } ] };
   assert.strictEqual(await doAt(ports[0], 'processSend', { message }), true);
+  await app.got(isAction('sent'));
   assert.deepStrictEqual(await receivers(app, 'sent'), [ 1 ]);
   await assert.rejects(doAt(ports[0], 'processSend', {}), /process\.send cannot send undefined/);
 });

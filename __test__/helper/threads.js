@@ -59,4 +59,4 @@ async function receivers(app, action) {
   return app.allGot(isAction(action)).map(got => got.threadId).sort();
 }
 
-module.exports = { launch, start, doAt, failAt, threadAt, idsAt, heard, fence, receivers };
+module.exports = { launch, start, doAt, failAt, threadAt, idsAt, isAction, heard, fence, receivers };
