@@ -3,6 +3,8 @@
 // `startMode: 'worker_threads'`: agent and app workers are threads of the master's process.
 
 const assert = require('assert');
+const os = require('os');
+const path = require('path');
 const { test, ownOnly } = require('./helper/test');
 const { tryConnect } = require('./helper/http');
 const { freePort } = require('./helper/ports');
@@ -175,6 +177,20 @@ test('a Master of this mode can be looked at and closed', async t => {
   app.send({ action: 'facade:close' });
   assert.deepStrictEqual(await app.end(), { code: 0, signal: null });
   assert.strictEqual(app.err, '');
+});
+
+ownOnly('cannot name it in egg-ready', 'one thread can serve a unix path', async t => {
+  const socket = path.join(os.tmpdir(), `egg-cluster-test-thread-${process.pid}.sock`);
+  const { app } = await start(t, { options: { ports: undefined, port: undefined }, mini: { app: { listen: { path: socket } } } });
+  assert.strictEqual((await app.ready()).address, socket);
+  assert.strictEqual((await threadAt(socket)).threadId, 2);
+});
+
+ownOnly('names ports on which nobody listens', 'threads have no inspector of their own', async t => {
+  const { app } = await start(t, { execArgv: [ '--inspect=0' ] });
+  await fence(app);
+  assert.deepStrictEqual(app.found('debug'), []);
+  assert.deepStrictEqual(app.err.match(/Debugger listening on/g), [ 'Debugger listening on' ]);
 });
 
 const reuse = { skip: skipReason() };
