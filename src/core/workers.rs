@@ -533,7 +533,8 @@ impl Core {
         let reason = describe(&status);
         if worker.ending.is_none() && !closing {
             let pid = worker.pid.unwrap_or_default();
-            let exit = LastExit::new(id, pid, status.clone(), worker.ready_at.is_some());
+            let number = self.workers.number(id, worker.slot);
+            let exit = LastExit::new(number, pid, status.clone(), worker.ready_at.is_some());
             if let Some(backoff) = self.restarts.slot_mut(worker.slot) {
                 backoff.record_exit(exit);
             }

@@ -162,8 +162,14 @@ fn look_ups_name_threads_by_their_slots() {
     die(&mut world, 1);
     world.pass(Duration::from_secs(1));
     listens(&mut world, 3, 7001);
-    let ids: Vec<_> = world.core.snapshot().workers.iter().map(|w| w.id).collect();
+    let snapshot = world.core.snapshot();
+    let ids: Vec<_> = snapshot.workers.iter().map(|worker| worker.id).collect();
     assert_eq!(ids, [2, 1]);
+    let [first, second] = &snapshot.slots[..] else {
+        panic!("two slots")
+    };
+    assert_eq!((first.worker, second.worker), (Some(1), Some(2)));
+    assert_eq!(first.last_exit.as_ref().unwrap().id, 1);
 }
 
 #[test]
