@@ -11,6 +11,7 @@ const path = require('path');
 const { exportsName, NO } = require('./framework_exports');
 const { checkSupervision } = require('./supervision');
 const { checkSticky } = require('./sticky');
+const { threadPlaces } = require('./threads');
 
 // Applications may mock process.cwd later on.
 const initialCwd = process.cwd();
@@ -37,6 +38,7 @@ function parseOptions(options) {
   parsed.port = parsePort('port', parsed.port) || undefined;
   parsePort('debugPort', parsed.debugPort);
   parsed.workers = parseWorkers(parsed.workers);
+  if (parsed.startMode === 'worker_threads') Object.assign(parsed, threadPlaces(parsed));
   if (parsed.sticky) parsed.sticky = checkSticky(parsed);
   if (parsed.require) parsed.require = [].concat(parsed.require);
 
@@ -95,13 +97,10 @@ function checkTypes(options) {
   checkExitProcess(options);
 }
 
-function checkExitProcess({ exitProcess, startMode }) {
+function checkExitProcess({ exitProcess }) {
   if (exitProcess === undefined || exitProcess === null || exitProcess === true) return;
   if (exitProcess !== false) {
     throw new TypeError(`options.exitProcess must be true or false, but got ${describe(exitProcess)}`);
-  }
-  if (startMode === 'worker_threads') {
-    throw new TypeError('options.exitProcess false is not possible with startMode \'worker_threads\', whose master always ends its process');
   }
 }
 
@@ -246,4 +245,4 @@ function assertThat(condition, message) {
   if (!condition) require('assert')(condition, message);
 }
 
-module.exports = { parseOptions, checkExitProcess, isProduction, readPackage };
+module.exports = { parseOptions, isProduction, readPackage };
