@@ -116,6 +116,27 @@ ownOnly(
     assert.ok(!old.includes((await get(app.port)).json.pid));
   });
 
+ownOnly(
+  'never reloads the agent',
+  'a reload whose new agent fails leaves the app workers serving, and the agent comes back by itself',
+  async t => {
+    const flag = path.join(os.tmpdir(), `egg-cluster-test-agent-flag-${process.pid}`);
+    t.after(() => fs.rmSync(flag, { force: true }));
+    const app = await t.ready({
+      options: { env: 'prod', workers: 2 },
+      mini: { agent: { onlyIfFile: flag, failReady: 'broken by the last edit' } },
+    });
+    const old = await app.workerPids();
+    const before = app.mark();
+    fs.writeFileSync(flag, '');
+    app.tell('agent', 'send', { message: { to: 'master', action: 'reload-worker', data: { agent: true } } });
+    await app.stderr(/reload failed, the old workers go on serving: the new agent agent_worker#2 failed/, before);
+    fs.unlinkSync(flag);
+    await app.stdout(/agent_worker#[3-9]\d*:\d+ started \(/, before);
+    for (let i = 0; i < 10; i++) assert.ok(old.includes((await get(app.port)).json.pid));
+    assert.doesNotMatch(app.out.slice(before.out), /app_worker#[3-9]:\d+ start/);
+  });
+
 function same(a, b) {
   return JSON.stringify([ ...a ].sort()) === JSON.stringify([ ...b ].sort());
 }
