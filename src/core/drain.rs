@@ -189,8 +189,7 @@ impl Core {
             self.take_back_sticky_queue(now, id);
         }
         if !draining.is_empty() {
-            let listeners = self.listeners.accepted_on();
-            self.drains.emptying = listeners.into_iter().chain(self.sticky.listener).collect();
+            self.drains.emptying = self.accepted_on().collect();
         }
         for listener in self.drains.emptying.iter().copied().collect::<Vec<_>>() {
             self.output(Output::AcceptRest { listener });
@@ -207,14 +206,22 @@ impl Core {
     /// The driver has accepted all that waited.
     pub(super) fn on_accepted_rest(&mut self, now: Instant, listener: ListenerId) {
         if self.drains.emptying.remove(&listener) {
-            self.hand_out_all(now, listener);
             self.drain_apps_if_emptied(now);
         }
+    }
+
+    fn accepted_on(&self) -> impl Iterator<Item = ListenerId> + use<> {
+        let listeners = self.listeners.accepted_on();
+        listeners.into_iter().chain(self.sticky.listener)
     }
 
     fn drain_apps_if_emptied(&mut self, now: Instant) {
         if self.phase != Phase::ClosingApps || !self.drains.emptying.is_empty() {
             return;
+        }
+        // All at the end: while one was emptied, others went on to accept.
+        for listener in self.accepted_on() {
+            self.hand_out_all(now, listener);
         }
         self.close_all_listeners();
         for id in self.workers.ids().collect::<Vec<_>>() {

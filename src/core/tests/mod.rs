@@ -14,6 +14,7 @@ mod races;
 mod reloading;
 mod restarting;
 mod scale;
+mod simulator;
 mod sticky;
 mod threads;
 mod watching;

@@ -506,3 +506,21 @@ fn a_connection_that_is_being_looked_at_is_closed_before_the_last_event() {
     assert!(world.conns.is_empty());
     assert_eq!(world.last_event("closed")["code"], 0);
 }
+
+#[test]
+fn what_comes_to_one_port_while_another_is_emptied_is_handed_out_at_a_close() {
+    let mut world = World::running(sticky(1));
+    world.say_can_drain(1);
+    world.rest_later = true;
+    let listener = world.sticky_listener();
+    world.listen_on(1, None, 7005);
+    let other = *world.listens.keys().last().unwrap();
+    world.command(Command::Close);
+    world.feed(Input::AcceptedRest { listener });
+    for n in 0..40 {
+        world.connect_from(listener, client(n));
+    }
+    world.feed(Input::AcceptedRest { listener: other });
+    assert_eq!(world.conns_of(1).len(), 40);
+    assert_eq!(world.conns.len(), 40);
+}

@@ -1,0 +1,161 @@
+//! What a run is like: the settings of the cluster, and how bad its world is.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+
+use super::random::Random;
+use crate::core::client_key::{ClientKey, KeyBy};
+use crate::core::event::{DrainLimits, RestartSettings, Settings, WatchdogSettings};
+use crate::core::tests::{MASTER, settings};
+
+/// The port of the application.
+pub const PUBLIC: u16 = 7001;
+/// The port that workers pretend to listen on in sticky mode.
+pub const STICKY: u16 = 7002;
+/// Another port that some workers listen on.
+pub const SECOND: u16 = 7003;
+
+pub struct Scenario {
+    pub settings: Settings,
+    /// The system answers at once, within the output that asks, as the driver does it.
+    pub prompt: bool,
+    /// Steps before the end is asked for.
+    pub steps: u64,
+    /// The world becomes kind before the end: then everything must come right by itself.
+    pub is_kind_at_the_end: bool,
+    pub hazards: Hazards,
+}
+
+/// How often something goes wrong, in a thousand cases or actions.
+#[derive(Default)]
+pub struct Hazards {
+    pub crash: u64,
+    pub agent_crash: u64,
+    pub hang: u64,
+    pub cut: u64,
+    pub leave: u64,
+    pub stall: u64,
+    pub reload: u64,
+    pub garbage: u64,
+    pub starve: u64,
+    pub close: u64,
+    pub spawn_failure: u64,
+    pub listen_failure: u64,
+    pub boot_crash: u64,
+    pub never_ready: u64,
+    pub deaf: u64,
+    pub refuse: u64,
+    pub nack: u64,
+    pub late: u64,
+    pub mute: u64,
+    pub twice: u64,
+    pub descendants: u64,
+    pub vanish: u64,
+}
+
+impl Scenario {
+    pub fn draw(random: &mut Random, crowd: bool) -> Self {
+        let workers = if crowd {
+            random.pick(&[200, 500, 1000, 2000])
+        } else {
+            random.pick(&[1, 1, 2, 2, 2, 3, 3, 4])
+        };
+        let steps = if crowd {
+            4000
+        } else {
+            // Most runs are short: the beginning and the end are where much happens.
+            random.pick(&[5, 20, 60, 150, 300, 600, 1500, 4000])
+        };
+        let violence = random.pick(&[1, 4, 4, 12]);
+        Self {
+            settings: draw_settings(random, workers),
+            prompt: random.chance(500),
+            steps,
+            is_kind_at_the_end: random.chance(500),
+            hazards: Hazards::draw(random, if crowd { 1 } else { violence }),
+        }
+    }
+}
+
+impl Hazards {
+    fn draw(random: &mut Random, violence: u64) -> Self {
+        // Half of all dangers are absent, so that the others meet a world that goes on.
+        let mut some = |most: u64| {
+            if random.chance(500) {
+                0
+            } else {
+                1 + random.below(most * violence)
+            }
+        };
+        Self {
+            crash: some(4),
+            agent_crash: some(3),
+            hang: some(3),
+            cut: some(3),
+            leave: some(3),
+            stall: some(3),
+            reload: some(5),
+            garbage: some(5),
+            starve: some(3),
+            close: some(4) / 4,
+            spawn_failure: some(10),
+            listen_failure: some(2),
+            boot_crash: some(20),
+            never_ready: some(8),
+            deaf: some(40),
+            refuse: some(40),
+            nack: some(20),
+            late: some(40),
+            mute: some(10),
+            twice: some(20),
+            descendants: some(50),
+            vanish: some(20),
+        }
+    }
+}
+
+fn draw_settings(random: &mut Random, workers: u32) -> Settings {
+    let seconds = Duration::from_secs;
+    let way = random.below(10);
+    let sticky = (4..8).contains(&way);
+    let by = if (6..8).contains(&way) {
+        KeyBy::Cookie("id".into())
+    } else {
+        KeyBy::Address
+    };
+    Settings {
+        master_pid: MASTER,
+        port: Some(PUBLIC),
+        sticky_port: sticky.then_some(STICKY),
+        client_key: ClientKey {
+            by,
+            head_timeout: seconds(2),
+            ..ClientKey::default()
+        },
+        production: random.chance(800),
+        options: Bytes::from_static(b"{}"),
+        is_debug: random.chance(50),
+        share_listeners: way == 8,
+        restart: RestartSettings {
+            stable_time: seconds(10),
+            max_delay: seconds(30),
+            intensity_limit: random.pick(&[3, 20, 60]),
+            intensity_period: seconds(60),
+            give_up: random.pick(&[None, Some(seconds(60))]),
+            seed: random.next(),
+        },
+        watchdog: random.chance(700).then(|| WatchdogSettings {
+            timeout: random.pick(&[seconds(6), seconds(30)]),
+            boot_timeout: random.pick(&[None, Some(seconds(20))]),
+            interval: random.pick(&[seconds(1), seconds(5)]),
+            kills: random.chance(800),
+            stack: random.chance(500),
+        }),
+        drain: random.chance(700).then(|| DrainLimits {
+            timeout: random.pick(&[Duration::ZERO, seconds(4)]),
+            websocket_timeout: random.pick(&[Duration::ZERO, seconds(10)]),
+        }),
+        ..settings(workers)
+    }
+}
