@@ -94,6 +94,14 @@ impl Listeners {
         self.by_id.get_mut(&id)
     }
 
+    /// Some worker is there to take its connections, now or later.
+    #[cfg(test)]
+    pub(super) fn is_attended(&self, id: ListenerId) -> bool {
+        self.by_id
+            .get(&id)
+            .is_some_and(|listener| !listener.scheduler.is_empty())
+    }
+
     pub(super) fn next_id(&mut self) -> ListenerId {
         self.last_id += 1;
         ListenerId(self.last_id)

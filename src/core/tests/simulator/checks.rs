@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::children::Proc;
-use super::connections::{HOLD_LIMIT, KEEP, Place, Port};
+use super::connections::{HOLD_LIMIT, HOLD_SLACK, KEEP, Place, Port};
 use super::world::{DYING, Sim};
 use crate::core::event::*;
 use crate::core::lifecycle::Phase;
@@ -175,6 +175,7 @@ impl Sim {
             self.check_slots();
             self.check_sharing();
             self.check_ports();
+            self.look_at_ports();
             self.check_conns();
         }
     }
@@ -327,6 +328,27 @@ impl Sim {
         current.is_some_and(|current| current > id)
     }
 
+    /// Notes which ports have workers.
+    fn look_at_ports(&mut self) {
+        for (&id, port) in &mut self.ports {
+            let attended = self.core.listeners.is_attended(id);
+            if attended || port.attended {
+                port.attended_at = self.clock;
+            }
+            port.attended = attended;
+        }
+    }
+
+    /// How long a connection may be held at a port: without a limit while workers are only
+    /// busy. In sticky mode one that waits, waits for a single worker.
+    fn may_hold(&self, id: ListenerId) -> Duration {
+        let limit = HOLD_LIMIT + HOLD_SLACK;
+        match self.ports.get(&id) {
+            Some(port) if !port.sticky && self.clock - port.attended_at <= limit => Duration::MAX,
+            _ => limit,
+        }
+    }
+
     /// Nothing is kept for longer than it should be.
     fn check_conns(&self) {
         for (id, conn) in &self.conns {
@@ -339,7 +361,8 @@ impl Sim {
                 }
                 Place::Master if !conn.is_looked_at() => {
                     let held = self.clock - conn.held_since;
-                    assert!(held <= HOLD_LIMIT, "{id:?} is held for {held:?}");
+                    let limit = self.may_hold(conn.port);
+                    assert!(held <= limit, "{id:?} is held for {held:?}");
                 }
                 _ => {}
             }

@@ -14,6 +14,8 @@ use crate::core::event::*;
 
 /// Connections that wait for a worker are closed after this time.
 pub const HOLD_LIMIT: Duration = Duration::from_secs(10);
+/// Those that are late are closed together, once a second.
+pub const HOLD_SLACK: Duration = Duration::from_secs(1);
 /// The master keeps its duplicate of a connection that a worker serves for this time.
 pub const KEEP: Duration = Duration::from_millis(30);
 /// A connection that was refused more often may be closed.
@@ -31,6 +33,10 @@ pub struct Port {
     pub backlog: VecDeque<u8>,
     pub members: BTreeSet<u32>,
     pub starved_until: Option<Duration>,
+    /// A worker is there to take connections.
+    pub attended: bool,
+    /// The last time when one was.
+    pub attended_at: Duration,
 }
 
 /// An accepted connection that the core has not closed.
@@ -91,6 +97,8 @@ impl Sim {
             backlog: VecDeque::new(),
             members: BTreeSet::new(),
             starved_until: None,
+            attended: false,
+            attended_at: Duration::ZERO,
         };
         assert!(self.ports.insert(id, port).is_none(), "{id:?} again");
     }
