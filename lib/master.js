@@ -30,6 +30,7 @@ class Master extends EventEmitter {
   #reloads = new Reloads();
   #reservations = [];
   #workerFiles = null;
+  #isReusePortGiven = false;
   /** Messages sent before the native master exists. */
   #pending = [];
   /** The action that the native master has just announced, and acted upon already. */
@@ -48,6 +49,7 @@ class Master extends EventEmitter {
   constructor(options) {
     super();
     this.options = parseOptions(options);
+    this.#isReusePortGiven = options.reusePort !== undefined && options.reusePort !== null;
     if (this.options.startMode === 'worker_threads') {
       throw new TypeError('startMode \'worker_threads\' is served by startCluster(), not by Master, which manages processes');
     }
@@ -188,9 +190,16 @@ class Master extends EventEmitter {
 
   #defaultWorkerFiles() {
     if (this.#workerFiles === null) {
-      this.#workerFiles = require('./worker_files').resolveWorkerFiles(this.options.framework);
+      const { resolveWorkerFiles } = require('./worker_files');
+      this.#workerFiles = resolveWorkerFiles(this.options.framework, this.options.baseDir);
     }
     return this.#workerFiles;
+  }
+
+  /** The workers of Egg 4 ask `config.cluster.listen.reusePort` only where the options have none, not even false. */
+  #leaveReusePortToConfig() {
+    const isEgg4 = this.#workerFiles !== null && this.#workerFiles.package === '@eggjs/cluster';
+    if (isEgg4 && !this.#isReusePortGiven) delete this.options.reusePort;
   }
 
   #logStart(name, version) {
@@ -268,11 +277,14 @@ class Master extends EventEmitter {
 
   #start({ NativeMaster }) {
     try {
+      const agentWorkerFile = this.#workerFile('getAgentWorkerFile', this.agentWorker);
+      const appWorkerFile = this.#workerFile('getAppWorkerFile', this.appWorker);
+      this.#leaveReusePortToConfig();
       const config = nativeConfig({
         options: this.options,
         isProduction: this.isProduction,
-        agentWorkerFile: this.#workerFile('getAgentWorkerFile', this.agentWorker),
-        appWorkerFile: this.#workerFile('getAppWorkerFile', this.appWorker),
+        agentWorkerFile,
+        appWorkerFile,
         warn: (...args) => this.logger.warn(...args),
       });
       this.#native = new NativeMaster(JSON.stringify(config), text => this.#onEvent(JSON.parse(text)));

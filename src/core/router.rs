@@ -46,6 +46,20 @@ struct ServerAddress {
     port: Option<i64>,
 }
 
+/// `app-start`, by which the workers of Egg 4 say that they listen, also where Node's cluster
+/// has said so before. Those that bind by themselves say it in this way only.
+#[derive(Deserialize)]
+struct AppStart {
+    data: AppStartData,
+    #[serde(default, rename = "reusePort")]
+    reuse_port: bool,
+}
+
+#[derive(Deserialize)]
+struct AppStartData {
+    address: ServerAddress,
+}
+
 /// `data` of `reload-worker`.
 #[derive(Deserialize)]
 struct ReloadData {
@@ -175,6 +189,15 @@ impl Core {
                     self.on_worker_listening(now, id, address, true);
                 }
             }
+            (Some("app-start"), Some(ChildId::App(id))) => {
+                if let Ok(start) = serde_json::from_slice::<AppStart>(&message.text) {
+                    if start.reuse_port {
+                        self.on_worker_listening(now, id, worker_address(start.data.address), true);
+                    }
+                    // JavaScript has its `app-start` from the listening that stands behind it.
+                    return;
+                }
+            }
             (Some("reload-worker"), _) => {
                 self.request_reload(now, wants_agent(message));
             }
@@ -293,7 +316,11 @@ fn wants_agent(message: &UserMessage) -> bool {
 }
 
 fn reuse_port_address(message: &UserMessage) -> Option<WorkerAddress> {
-    let address: ServerAddress = serde_json::from_str(data_of(message)?.get()).ok()?;
+    let address = serde_json::from_str(data_of(message)?.get()).ok()?;
+    Some(worker_address(address))
+}
+
+fn worker_address(address: ServerAddress) -> WorkerAddress {
     let is_v6 = address
         .family
         .is_some_and(|family| family == "IPv6" || family == 6);
@@ -301,10 +328,10 @@ fn reuse_port_address(message: &UserMessage) -> Option<WorkerAddress> {
     let host = address
         .address
         .filter(|host| host != "::" && host != "0.0.0.0");
-    Some(WorkerAddress {
+    WorkerAddress {
         address_type: if is_v6 { 6.into() } else { 4.into() },
         address: host,
         port: address.port,
         fd: None,
-    })
+    }
 }
