@@ -48,6 +48,12 @@ module.exports = [
     rules: { 'no-console': 'off' },
   },
   {
+    files: [ '__test__/fixtures/apps/egg-esm/**' ],
+    languageOptions: { sourceType: 'module' },
+    // Modules are strict by themselves.
+    rules: { strict: 'off' },
+  },
+  {
     // Suites read as one long list of promises.
     files: [ '__test__/**' ],
     rules: { 'max-lines-per-function': 'off', '@stylistic/max-len': 'off' },

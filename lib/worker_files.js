@@ -16,6 +16,7 @@ const path = require('path');
 const { createRequire } = require('module');
 
 const ALIAS = '@egg-cluster-rs/egg-cluster';
+const EGG_4 = '@eggjs/cluster';
 /** Bounds of the search through the framework's dependencies. */
 const MAX_DEPTH = 3;
 const MAX_PACKAGES = 100;
@@ -24,7 +25,7 @@ const MAX_PACKAGES = 100;
 const SCRIPT_DIRS = {
   'egg-cluster': () => [ 'lib' ],
   // 3.x has each script twice; 4.x has ES modules only.
-  '@eggjs/cluster': isEsm => (isEsm ? [ 'dist/esm', 'dist', 'dist/commonjs' ] : [ 'dist/commonjs', 'dist', 'dist/esm' ]),
+  [EGG_4]: isEsm => (isEsm ? [ 'dist/esm', 'dist', 'dist/commonjs' ] : [ 'dist/commonjs', 'dist', 'dist/esm' ]),
 };
 
 /**
@@ -32,11 +33,18 @@ const SCRIPT_DIRS = {
  * @param {string} [baseDir] - the application: whether it is of ES modules decides which of
  *   two forms of a script is run
  * @return {{agent: string, app: string, package: string}} absolute paths, both of one package, and its name
- * @throws {Error} when neither the framework nor this package brings worker scripts
+ * @throws {Error} when neither the framework nor this package brings worker scripts that fit
  */
 function resolveWorkerFiles(frameworkDir, baseDir) {
-  const files = filesOf(findFrameworksOwn(frameworkDir), isEsmPackage(baseDir)) || filesOf(findPackage(ALIAS, __dirname), false);
+  const own = findFrameworksOwn(frameworkDir);
+  const files = own && filesOf(own.dir, isEsmPackage(baseDir));
   if (files) return files;
+  if (own && own.name === EGG_4) {
+    throw new Error(`${frameworkDir} is of Egg 4, whose worker scripts are in ${EGG_4}, but ${own.dir} has none: ` +
+      'remove the override of it from package.json, and let a framework of your own export startCluster of egg-cluster-rs.');
+  }
+  const ofAlias = filesOf(findPackage(ALIAS, __dirname), false);
+  if (ofAlias) return ofAlias;
   throw new Error(`cannot find the worker scripts of egg-cluster: neither ${frameworkDir} nor a package it depends on ` +
     `brings egg-cluster or @eggjs/cluster, and ${ALIAS}, a dependency of egg-cluster-rs, is not installed. ` +
     'Install egg-cluster-rs again, or add egg-cluster to the dependencies of the application.');
@@ -52,6 +60,8 @@ function isEsmPackage(dir) {
  * The first package found under the name of one with worker scripts, those that somebody
  * depends on before those that are merely reachable. Where that is another package by an
  * override of the package manager, the true one is nowhere in this installation.
+ *
+ * @return {{name: string, dir: string}|null} the name it goes by, and its directory
  */
 function findFrameworksOwn(frameworkDir) {
   const dirs = [];
@@ -71,19 +81,23 @@ function findFrameworksOwn(frameworkDir) {
 function findOneOf(names, dir) {
   for (const name of Object.keys(SCRIPT_DIRS)) {
     const found = names.includes(name) ? findPackage(name, dir) : null;
-    if (found) return found;
+    if (found) return { name, dir: found };
   }
   return null;
 }
 
-/** The framework's directory, then those of its dependencies, nearest first and egg before others. */
+/**
+ * The framework's directory, then those of its dependencies, nearest first and egg before
+ * others. The framework may use egg without saying so.
+ */
 function* packagesBelow(frameworkDir) {
   const seen = new Set([ frameworkDir ]);
   let level = [ frameworkDir ];
   for (let depth = 0; depth <= MAX_DEPTH && level.length > 0; depth++) {
     yield* level;
     const next = [];
-    const dependencies = level.flatMap(from => dependenciesOf(from).map(name => ({ from, name }))).sort(eggFirst);
+    const namesIn = from => (depth === 0 ? [ ...dependenciesOf(from), 'egg' ] : dependenciesOf(from));
+    const dependencies = level.flatMap(from => namesIn(from).map(name => ({ from, name }))).sort(eggFirst);
     for (const { from, name } of dependencies) {
       if (seen.size >= MAX_PACKAGES) break;
       const dir = findPackage(name, from);
@@ -109,8 +123,8 @@ function dependenciesOf(dir) {
  * package, even egg-cluster-rs, into its place.
  */
 function filesOf(packageDir, isEsm) {
-  const pkg = packageDir ? readPackage(packageDir) : null;
-  if (pkg === null || !Object.prototype.hasOwnProperty.call(SCRIPT_DIRS, pkg.name)) return null;
+  const pkg = packageDir && readPackage(packageDir);
+  if (!pkg || !Object.prototype.hasOwnProperty.call(SCRIPT_DIRS, pkg.name)) return null;
   for (const dir of SCRIPT_DIRS[pkg.name](isEsm)) {
     const files = {
       agent: path.join(packageDir, dir, 'agent_worker.js'),

@@ -8,6 +8,7 @@ const crypto = require('crypto');
 const fs = require('fs');
 const path = require('path');
 const { ROOT, StepError, run, ask, localBin, main } = require('./steps');
+const { installEggs } = require('./eggs');
 
 const LOCK_FILE = path.join(ROOT, 'package-lock.json');
 const MODULES = path.join(ROOT, 'node_modules');
@@ -30,6 +31,7 @@ const BUILD_NODE = [ 20, 17 ];
  */
 function setup({ forceBuild = false } = {}) {
   installDependencies();
+  installEggs();
   buildNative(forceBuild);
 }
 

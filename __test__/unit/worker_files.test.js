@@ -90,6 +90,16 @@ test('what somebody depends on goes before what merely lies there', t => {
     'node_modules/fw', 'node_modules/@eggjs/cluster', { scripts: 'dist/commonjs', name: '@eggjs/cluster' });
 });
 
+test('a framework that uses egg without saying so', t => {
+  check(t, { ...egg4('dist/commonjs'), ...pkg('fw', 'fw'), ...eggCluster('node_modules/egg-cluster') },
+    'fw', 'node_modules/@eggjs/cluster', { scripts: 'dist/commonjs', name: '@eggjs/cluster' });
+});
+
+test('an override of @eggjs/cluster is refused, for no other scripts fit Egg 4', t => {
+  const root = tree(t, { ...egg4(), ...eggCluster('node_modules/@eggjs/cluster', 'egg-cluster-rs') });
+  assert.throws(() => resolveWorkerFiles(path.join(root, 'node_modules/egg')), /is of Egg 4, .* remove the override/);
+});
+
 test('an override that puts another package into the place of egg-cluster is skipped', t => {
   check(t, { ...pkg('node_modules/egg', 'egg', [ 'egg-cluster' ]), ...eggCluster('node_modules/egg-cluster', 'egg-cluster-rs') },
     'node_modules/egg', ALIAS);
