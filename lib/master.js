@@ -423,4 +423,4 @@ function exit(code) {
   process.exit(code);
 }
 
-module.exports = Master;
+module.exports = native.hasTarget() ? Master : require('./fallback_master');

@@ -1,0 +1,43 @@
+'use strict';
+
+/**
+ * The master where there is no native one, as on Windows: that of the JavaScript egg-cluster
+ * which this package depends on, with one line that says so.
+ */
+
+const JavaScriptMaster = require('@egg-cluster-rs/egg-cluster/lib/master');
+const { version } = require('@egg-cluster-rs/egg-cluster/package.json');
+
+/** Options that only the native master knows. */
+const NATIVE_OPTIONS = [ 'drain', 'restart', 'watchdog' ];
+
+class FallbackMaster extends JavaScriptMaster {
+  constructor(options) {
+    super(options);
+    // It asks these two; the native Master is asked itself, and may be a subclass.
+    this.appWorker.getAppWorkerFile = () => this.getAppWorkerFile();
+    this.agentWorker.getAgentWorkerFile = () => this.getAgentWorkerFile();
+    // On stdout: egg-scripts takes any byte on stderr for a failed start.
+    this.logger.info('[master] there is no native master for %s-%s, the JavaScript egg-cluster %s is used instead%s',
+      process.platform, process.arch, version, withoutEffect(options));
+  }
+
+  /** The script of the agent; subclasses can override it. */
+  getAgentWorkerFile() {
+    return require.resolve('@egg-cluster-rs/egg-cluster/lib/agent_worker.js');
+  }
+
+  /** The script of the app workers; subclasses can override it. */
+  getAppWorkerFile() {
+    return require.resolve('@egg-cluster-rs/egg-cluster/lib/app_worker.js');
+  }
+}
+
+function withoutEffect(options) {
+  const given = NATIVE_OPTIONS.filter(name => options[name]).map(name => `options.${name}`);
+  const { sticky } = options;
+  if (sticky && sticky.by && sticky.by !== 'address') given.push('options.sticky.by');
+  return given.length > 0 ? `; without effect: ${given.join(', ')}` : '';
+}
+
+module.exports = FallbackMaster;
