@@ -9,6 +9,7 @@ const { fixtures } = require('./helper/cluster');
 const { installApp } = require('./helper/installed_app');
 const { get } = require('./helper/http');
 const { startEgg, sendNews } = require('./helper/egg_app');
+const { egg } = require('./helper/eggs');
 
 const check = (name, body) => ownOnly('is JavaScript on every platform', name, body);
 const { version } = require('@egg-cluster-rs/egg-cluster/package.json');
@@ -66,6 +67,16 @@ check('a subclass of lib/master works on the JavaScript master, too', async t =>
   }));
   const { argv } = (await get(app.port)).json;
   assert.strictEqual(argv[1], path.join(baseDir, 'own_app_worker.js'));
+});
+
+const egg4 = egg('egg4');
+
+ownOnly('is JavaScript on every platform', 'the JavaScript master refuses Egg 4, which it cannot start', { skip: egg4.skip }, async t => {
+  const { options, ...config } = on({ arch: 'ia32' });
+  const app = await t.start({ ...config, options: { ...options, framework: egg4.framework } });
+  const { error } = await app.report('thrown');
+  assert.match(error.message, /no native master for \w+-ia32, and the JavaScript egg-cluster 2\.5\.0 cannot start the Egg 4 of /);
+  assert.strictEqual((await app.end()).code, 99);
 });
 
 const MISSING = [

@@ -8,18 +8,28 @@
 const JavaScriptMaster = require('@egg-cluster-rs/egg-cluster/lib/master');
 const { version } = require('@egg-cluster-rs/egg-cluster/package.json');
 
+const { parseOptions } = require('./options');
+const { resolveWorkerFiles } = require('./worker_files');
+
+const PLATFORM = `${process.platform}-${process.arch}`;
+
 /** Options that only the native master knows. */
 const NATIVE_OPTIONS = [ 'drain', 'restart', 'watchdog' ];
 
 class FallbackMaster extends JavaScriptMaster {
+  /**
+   * @param {Object} options - see `ClusterOptions` in index.d.ts
+   * @throws {Error} options that are wrong, and a framework of Egg 4
+   */
   constructor(options) {
+    refuseEgg4(parseOptions(options));
     super(options);
     // It asks these two; the native Master is asked itself, and may be a subclass.
     this.appWorker.getAppWorkerFile = () => this.getAppWorkerFile();
     this.agentWorker.getAgentWorkerFile = () => this.getAgentWorkerFile();
     // On stdout: egg-scripts takes any byte on stderr for a failed start.
-    this.logger.info('[master] there is no native master for %s-%s, the JavaScript egg-cluster %s is used instead%s',
-      process.platform, process.arch, version, withoutEffect(options));
+    this.logger.info('[master] there is no native master for %s, the JavaScript egg-cluster %s is used instead%s',
+      PLATFORM, version, withoutEffect(options));
   }
 
   /** The script of the agent; subclasses can override it. */
@@ -31,6 +41,13 @@ class FallbackMaster extends JavaScriptMaster {
   getAppWorkerFile() {
     return require.resolve('@egg-cluster-rs/egg-cluster/lib/app_worker.js');
   }
+}
+
+/** The messages by which its workers say that they listen are others. */
+function refuseEgg4({ framework, baseDir }) {
+  if (resolveWorkerFiles(framework, baseDir).package === 'egg-cluster') return;
+  throw new Error(`egg-cluster-rs has no native master for ${PLATFORM}, and the JavaScript egg-cluster ${version} cannot start ` +
+    `the Egg 4 of ${framework}: let that framework export the startCluster of @eggjs/cluster on this platform`);
 }
 
 function withoutEffect(options) {

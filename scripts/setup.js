@@ -31,7 +31,6 @@ const BUILD_NODE = [ 20, 17 ];
  */
 function setup({ forceBuild = false } = {}) {
   installDependencies();
-  installEggs();
   buildNative(forceBuild);
 }
 
@@ -155,5 +154,8 @@ function readJson(file) {
 module.exports = { setup };
 
 if (require.main === module) {
-  main(() => setup({ forceBuild: process.argv.includes('--force-build') }));
+  main(() => {
+    setup({ forceBuild: process.argv.includes('--force-build') });
+    installEggs();
+  });
 }
