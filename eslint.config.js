@@ -54,6 +54,14 @@ module.exports = [
     rules: { strict: 'off' },
   },
   {
+    files: [ '**/test/mocha/**', '__test__/fixtures/runners/mocha/**' ],
+    languageOptions: { globals: globals.mocha },
+  },
+  {
+    files: [ '**/test/jest/**', '__test__/fixtures/runners/jest/**' ],
+    languageOptions: { globals: globals.jest },
+  },
+  {
     // Suites read as one long list of promises.
     files: [ '__test__/**' ],
     rules: { 'max-lines-per-function': 'off', '@stylistic/max-len': 'off' },

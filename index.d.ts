@@ -111,11 +111,27 @@ export interface ClusterOptions {
   startMode?: 'process' | 'worker_threads' | null;
   /** With `worker_threads`: one app thread for each of these ports. */
   ports?: Array<number | string> | null;
+  /**
+   * The process is the master's own, and ends with it, by `process.exit`. `false`: it belongs to
+   * another program, such as a test runner. Then {@link Master.close} resolves with nothing left,
+   * a start that fails rejects, and the event `close` tells of every end. See docs/testing.md.
+   * Not with `startMode: 'worker_threads'`. Default: true.
+   */
+  exitProcess?: boolean | null;
   /** When what has died is started again. */
   restart?: RestartOptions | null;
   /** How hung workers are found and replaced; `false`: not at all. */
   watchdog?: WatchdogOptions | false | null;
+  /** How many connections may wait while no worker can take them, and for how long. */
+  hold?: HoldOptions | null;
   [name: string]: unknown;
+}
+
+/** Why a cluster has not started, or has ended by itself. Only with `exitProcess: false`. */
+export interface ClusterFailedError extends Error {
+  code: 'ERR_EGG_CLUSTER_RS_FAILED';
+  /** The code that the process would have ended with: 1, or 69 where restarts did not help. */
+  exitCode: number;
 }
 
 /** When workers and the agent are started again after they died. See docs/restarts.md. */
@@ -131,6 +147,14 @@ export interface RestartOptions {
    * restarts have become as slow as they get. `false`: it goes on for ever. Default: 60000.
    */
   giveUp?: number | false | null;
+}
+
+/** Connections that come while no worker can take them wait, and are closed when none comes. See docs/restarts.md. */
+export interface HoldOptions {
+  /** How long each may wait, in ms. Default: 10000. */
+  timeout?: number | null;
+  /** How many the master holds for a port, from 1 to 100000; the kernel's queue holds more. Default: 1024. */
+  connections?: number | null;
 }
 
 /** How hung workers and agents are found. See docs/watchdog.md. */
@@ -324,7 +348,10 @@ export class Master extends EventEmitter {
     getAppWorkerFile(): string;
   };
 
-  /** Wait until all app workers listen. */
+  /**
+   * Wait until all app workers listen. With `exitProcess: false` it rejects when the start fails
+   * ({@link ClusterFailedError}) or the cluster is closed before.
+   */
   ready(): Promise<void>;
   /** Call back when all app workers listen; at once if they do already. Without argument on success. */
   ready(callback: (error?: Error) => void): void;
@@ -332,7 +359,9 @@ export class Master extends EventEmitter {
   ready(flag: boolean | Error): void;
 
   /**
-   * End the app workers, then the agent, then this process with code 0. Times:
+   * End the app workers, then the agent, then this process with code 0; with
+   * `exitProcess: false` the promise resolves instead, when no child process, thread, descriptor
+   * or listener is left. It never rejects. Times:
    * `EGG_APP_CLOSE_TIMEOUT` and `EGG_AGENT_CLOSE_TIMEOUT`, else `EGG_MASTER_CLOSE_TIMEOUT`,
    * else 5000 ms; they are read when the cluster starts.
    */
@@ -393,6 +422,8 @@ export class Master extends EventEmitter {
   on(event: 'reload-done', listener: () => void): this;
   /** A new worker has failed, and the old ones go on serving. */
   on(event: 'reload-failed', listener: (data: { reason: string }) => void): this;
+  /** With `exitProcess: false`: nothing is left of the cluster. `error` is null after {@link close}. */
+  on(event: 'close', listener: (end: { code: number; error: ClusterFailedError | null }) => void): this;
   on(event: string | symbol, listener: (...args: any[]) => void): this;
 }
 
@@ -402,7 +433,7 @@ export class Master extends EventEmitter {
  * @param options - see {@link ClusterOptions}
  * @param callback - called without argument when all app workers listen
  * @returns a promise that resolves at the same time. If the start fails, the process exits
- *   with code 1.
+ *   with code 1; with `exitProcess: false` the promise rejects ({@link ClusterFailedError}).
  * @throws at once, and not through the promise, what the constructor of {@link Master}
  *   throws, and TypeError for a callback that is no function
  */

@@ -13,7 +13,7 @@ exports.Master = Master;
  * @param {Object} options - see `ClusterOptions` in index.d.ts
  * @param {function(Error=): void} [callback] - called without argument when all app workers listen
  * @return {Promise<Master>} resolves at the same time. If the start fails, the process
- *   exits with code 1, as it does with egg-cluster.
+ *   exits with code 1, as it does with egg-cluster; with `exitProcess: false` the promise rejects.
  * @throws {Error} options that are wrong, or a native binding that cannot be loaded: at once,
  *   and not through the promise
  */
@@ -31,6 +31,7 @@ exports.startCluster = function startCluster(options, callback) {
 };
 
 function createThreadMaster(options) {
+  require('./lib/options').checkExitProcess(options);
   if (options.sticky) require('./lib/sticky').checkSticky(options);
   const { version } = require('@egg-cluster-rs/egg-cluster/package.json');
   const ThreadMaster = require('@egg-cluster-rs/egg-cluster/lib/master');

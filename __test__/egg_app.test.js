@@ -64,6 +64,18 @@ test('schedules run: `worker` on one worker a time, `all` on each', async t => {
   await app.until('two ticks', () => ticks('tick-worker').length >= 2 && ticks('tick-all').length >= 4);
   assert.ok(ticks('tick-worker').every(pid => pids.includes(pid)));
   assert.deepStrictEqual([ ...new Set(ticks('tick-all')) ].sort(), pids);
+  // Its log tells each job that the agent has sent by a number, and who has got it.
+  const log = path.join(app.home, 'logs/egg-app/egg-schedule.log');
+  const jobs = file => {
+    const lines = fs.readFileSync(log, 'utf8').matchAll(new RegExp(`INFO (\\d+) \\[Job#(\\w+)\\] \\S*/${file} executing by app`, 'g'));
+    const byId = new Map();
+    for (const [ , pid, id ] of lines) byId.set(id, [ ...(byId.get(id) || []), Number(pid) ].sort());
+    return [ ...byId.values() ];
+  };
+  const logged = () => fs.existsSync(log) && jobs('worker.js').length >= 2 && jobs('all.js').length >= 2;
+  assert.ok(await poll(logged, 10000));
+  assert.ok(jobs('worker.js').every(got => got.length === 1));
+  assert.deepStrictEqual(jobs('all.js')[0], pids);
 });
 
 test('an uncaught error in production: the worker is replaced when it disconnects, service goes on', async t => {

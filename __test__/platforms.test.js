@@ -69,6 +69,14 @@ check('a subclass of lib/master works on the JavaScript master, too', async t =>
   assert.strictEqual(argv[1], path.join(baseDir, 'own_app_worker.js'));
 });
 
+check('the JavaScript master refuses to be a guest in another program', async t => {
+  const app = await t.start(on({ arch: 'ia32' }, { options: { exitProcess: false } }));
+  const { error } = await app.report('thrown');
+  assert.strictEqual(error.name, 'TypeError');
+  assert.match(error.message, /^options\.exitProcess false is not possible on \w+-ia32: there is no native master/);
+  assert.strictEqual((await app.end()).code, 99);
+});
+
 const egg4 = egg('egg4');
 
 ownOnly('is JavaScript on every platform', 'the JavaScript master refuses Egg 4, which it cannot start', { skip: egg4.skip }, async t => {

@@ -157,3 +157,31 @@ ownOnly(
 function sameSet(a, b) {
   return JSON.stringify([ ...a ].sort()) === JSON.stringify([ ...b ].sort());
 }
+
+/** Kills the only worker until its slot waits for half a second before it is forked anew. */
+async function killUntilDelayed(app) {
+  for (const id of [ 1, 2, 3, 4 ]) {
+    const before = app.mark();
+    process.kill((await app.workerPids())[0], 'SIGKILL');
+    if (id < 4) await app.stdout(new RegExp(`app_worker#${id + 1}:\\d+ started at`), before);
+    else await app.stderr(/don't fork new work at once, worker:\d+ will be replaced in \d+ms/, before);
+  }
+}
+
+ownOnly('the port is closed with its last worker', 'connections that come while no worker is there wait for the next one', async t => {
+  const app = await t.ready({ options: { ...production, workers: 1 } });
+  await killUntilDelayed(app);
+  const answers = await Promise.all([ get(app.port), get(app.port), get(app.port) ]);
+  const [ pid ] = await app.workerPids();
+  assert.deepStrictEqual(answers.map(answer => answer.json.pid), [ pid, pid, pid ]);
+});
+
+ownOnly('there is no option hold', 'connections wait as long as the option hold says, and are counted', async t => {
+  const app = await t.ready({ options: { ...production, workers: 1, hold: { timeout: 1 } } });
+  await killUntilDelayed(app);
+  const before = app.mark();
+  await assert.rejects(get(app.port), { code: 'ECONNRESET' });
+  await app.stdout(/WARN \d+ \[master\] 1 connection was closed, no worker has taken it within 1ms\n/, before);
+  await app.stdout(/app_worker#5:\d+ started at/, before);
+  assert.strictEqual((await get(app.port)).status, 200);
+});

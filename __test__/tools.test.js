@@ -8,7 +8,7 @@ const os = require('os');
 const path = require('path');
 const { randomUUID } = require('crypto');
 const { test, ownOnly } = require('./helper/test');
-const { fixtures, cleanEnv } = require('./helper/cluster');
+const { fixtures, copyApp, cleanEnv } = require('./helper/cluster');
 const { get, tryConnect } = require('./helper/http');
 const { freePort } = require('./helper/ports');
 const processes = require('./helper/processes');
@@ -90,6 +90,34 @@ test('egg-scripts stop finds the workers of a master that was killed', async t =
   assert.deepStrictEqual(left, []);
 });
 
+ownOnly(
+  'the master waits for its own time to be over, though nothing is left to wait for',
+  'egg-scripts stop kills what does not end in its time, and the master ends with it',
+  async t => {
+    const { port, stop, tool } = await startDaemon(t, {
+      // The master waits for a minute, so that the tool comes first.
+      app: 'stubborn', env: { MINI_QUIET: 'yes', EGG_MASTER_CLOSE_TIMEOUT: '60000', EGG_CLUSTER_RS_DRAIN_TIMEOUT: '500' },
+    });
+    const { pid, ppid } = (await get(port, '/do', { body: JSON.stringify({ name: 'info' }) })).json.result;
+    const { code, out, left } = await stop();
+    assert.strictEqual(code, 0);
+    assert.match(out, new RegExp(`got master pid \\["${ppid}"\\]`));
+    assert.match(out, new RegExp(`got worker/agent pids \\[.*"${pid}".*\\] that is not killed by master`));
+    assert.deepStrictEqual(left, [], tool.transcript());
+  });
+
+test('egg-scripts stop --title ends that application only', async t => {
+  const first = await startDaemon(t, { env: { MINI_QUIET: 'yes' } });
+  const second = await startDaemon(t, { env: { MINI_QUIET: 'yes' } });
+  const { pid } = (await get(second.port)).json;
+  assert.deepStrictEqual((await first.stop()).left, []);
+  assert.strictEqual(await tryConnect({ port: first.port, host: '127.0.0.1' }), 'ECONNREFUSED');
+  const { body } = await get(second.port, '/do', { body: JSON.stringify({ name: 'info' }) });
+  assert.strictEqual(typeof JSON.parse(body).result.pid, 'number');
+  assert.ok(processes.isAlive(pid));
+  assert.deepStrictEqual((await second.stop()).left, []);
+});
+
 test('egg-scripts start in the foreground passes SIGTERM on and ends with its master', async t => {
   const port = await freePort();
   const title = `egg-cluster-test-${randomUUID()}`;
@@ -101,11 +129,10 @@ test('egg-scripts start in the foreground passes SIGTERM on and ends with its ma
   assert.deepStrictEqual(await tool.close(), { code: 0, signal: null });
 });
 
-test('egg-mock starts a cluster, asks it by HTTP and ends it', async t => {
+test('egg-mock starts a cluster, asks it by HTTP, mocks something in its worker and ends it', async t => {
   const home = fs.realpathSync(fs.mkdtempSync(path.join(os.tmpdir(), 'egg-cluster-test-mock-')));
   t.after(() => fs.rmSync(home, { recursive: true, force: true }));
-  const baseDir = path.join(home, 'egg');
-  copy(path.join(fixtures, 'apps/egg'), baseDir);
+  const baseDir = copyApp('egg', home);
   const marker = randomUUID();
   const env = { ...cleanEnv(), HOME: home, EGG_HOME: home, MOCK_HOME_DIR: home, [processes.MASTER_MARKER]: marker };
   const mock = require('egg-mock');
@@ -119,16 +146,13 @@ test('egg-mock starts a cluster, asks it by HTTP and ends it', async t => {
   });
   await app.ready();
   await app.httpRequest().get('/').expect(200);
+  // mm.cluster() passes every mockXXX on to the worker, by a request that its plugin answers.
+  await app.httpRequest().get('/header').expect({ value: '' });
+  app.mockHeaders({ 'x-test': 'mocked' });
+  await app.httpRequest().get('/header').expect({ value: 'mocked' });
+  app.mockRestore();
+  await app.httpRequest().get('/header').expect({ value: '' });
   await app.close();
   const gone = await processes.poll(() => processes.marked(processes.MASTER_MARKER, marker).length === 0, 10000);
   assert.ok(gone);
 });
-
-function copy(from, to) {
-  fs.mkdirSync(to, { recursive: true });
-  for (const entry of fs.readdirSync(from, { withFileTypes: true })) {
-    const [ source, target ] = [ path.join(from, entry.name), path.join(to, entry.name) ];
-    if (entry.isDirectory()) copy(source, target);
-    else fs.copyFileSync(source, target);
-  }
-}

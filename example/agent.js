@@ -29,10 +29,16 @@ module.exports = class AgentBoot {
       }
       this.broadcast();
     });
+  }
+
+  // Before this Egg refuses to send to the workers.
+  async serverDidReady() {
     this.timer = setInterval(() => this.broadcast(), INTERVAL_MS);
+    this.broadcast();
   }
 
   broadcast() {
+    if (!this.timer) return;
     this.agent.messenger.sendToApp('processes', {
       agent: { pid: process.pid, startedAt: this.startedAt },
       workers: [ ...this.workers.values() ].sort((a, b) => a.id - b.id),

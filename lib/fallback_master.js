@@ -19,10 +19,10 @@ const NATIVE_OPTIONS = [ 'drain', 'restart', 'watchdog' ];
 class FallbackMaster extends JavaScriptMaster {
   /**
    * @param {Object} options - see `ClusterOptions` in index.d.ts
-   * @throws {Error} options that are wrong, and a framework of Egg 4
+   * @throws {Error} options that are wrong, and what cannot be done here: a framework of Egg 4, `exitProcess: false`
    */
   constructor(options) {
-    refuseEgg4(parseOptions(options));
+    refuse(parseOptions(options));
     super(options);
     // It asks these two; the native Master is asked itself, and may be a subclass.
     this.appWorker.getAppWorkerFile = () => this.getAppWorkerFile();
@@ -43,8 +43,12 @@ class FallbackMaster extends JavaScriptMaster {
   }
 }
 
-/** The messages by which its workers say that they listen are others. */
-function refuseEgg4({ framework, baseDir }) {
+function refuse({ framework, baseDir, exitProcess }) {
+  if (exitProcess === false) {
+    throw new TypeError(`options.exitProcess false is not possible on ${PLATFORM}: there is no native master, ` +
+      'and that of the JavaScript egg-cluster always ends its process');
+  }
+  // The workers of Egg 4 say by other messages that they listen.
   if (resolveWorkerFiles(framework, baseDir).package === 'egg-cluster') return;
   throw new Error(`egg-cluster-rs has no native master for ${PLATFORM}, and the JavaScript egg-cluster ${version} cannot start ` +
     `the Egg 4 of ${framework}: let that framework export the startCluster of @eggjs/cluster on this platform`);

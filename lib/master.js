@@ -12,7 +12,9 @@ const path = require('path');
 const EventEmitter = require('events');
 
 const native = require('./native');
+const Failure = require('./failure');
 const Messenger = require('./messenger');
+const ProcessListeners = require('./process_listeners');
 const Ready = require('./ready');
 const Reloads = require('./reloads');
 const Reporter = require('./reporter');
@@ -28,6 +30,8 @@ class Master extends EventEmitter {
   #reporter = null;
   #ready = new Ready();
   #reloads = new Reloads();
+  #failure = new Failure();
+  #listeners = new ProcessListeners();
   #reservations = [];
   #workerFiles = null;
   #isReusePortGiven = false;
@@ -37,6 +41,9 @@ class Master extends EventEmitter {
   #announced = null;
   #closing = null;
   #onClosed = () => {};
+  /** The process is the master's own: it ends with the master, and its parent is Egg's parent. */
+  #ownsProcess = true;
+  #ended = false;
 
   /**
    * Starts a cluster. Workers are forked in the next tick, so that constructors of
@@ -53,6 +60,7 @@ class Master extends EventEmitter {
     if (this.options.startMode === 'worker_threads') {
       throw new TypeError('startMode \'worker_threads\' is served by startCluster(), not by Master, which manages processes');
     }
+    this.#ownsProcess = this.options.exitProcess !== false;
     const binding = native.load();
     const { name, version } = readPackage(path.join(this.options.framework, 'package.json'));
 
@@ -64,6 +72,7 @@ class Master extends EventEmitter {
     this.logger = createLogger();
     this.logMethod = this.options.env === 'local' || process.env.NODE_ENV === 'development' ? 'debug' : 'info';
     this.messenger = new Messenger({
+      hasParent: this.#ownsProcess,
       route: (json, fromParent) => this.#route(json, fromParent),
       warn: (...args) => this.logger.warn(...args),
     });
@@ -101,7 +110,8 @@ class Master extends EventEmitter {
   /**
    * End the app workers, then the agent, then this process with exit code 0.
    *
-   * @return {Promise<void>} settles only where process.exit does not end the process
+   * @return {Promise<void>} with `exitProcess: false` resolves when nothing is left; otherwise it
+   *   settles only where process.exit does not end the process
    */
   close() {
     this.closed = true;
@@ -109,7 +119,11 @@ class Master extends EventEmitter {
       this.#closing = new Promise(resolve => {
         this.#onClosed = resolve;
       });
-      if (this.#native !== null) this.#closeNative();
+      if (this.#ended) {
+        this.#onClosed();
+      } else if (this.#native !== null) {
+        this.#closeNative();
+      }
     }
     return this.#closing;
   }
@@ -240,15 +254,17 @@ class Master extends EventEmitter {
   }
 
   #listenToProcess() {
-    // Once only: a second signal ends the process as signals do by default.
-    for (const signal of [ 'SIGINT', 'SIGQUIT', 'SIGTERM' ]) {
-      process.once(signal, () => this.onSignal(signal));
+    const close = signal => this.onSignal(signal);
+    if (this.#ownsProcess) {
+      this.#listeners.closeAtSignals(close);
+    } else {
+      this.#listeners.closeBeforeSignals(close);
     }
-    process.on('SIGUSR2', () => {
+    this.#listeners.on('SIGUSR2', () => {
       this.logger.info('[master] reload is asked for by signal SIGUSR2');
       this.onReload();
     });
-    process.once('exit', code => this.onExit(code));
+    this.#listeners.once('exit', code => this.onExit(code));
     this.messenger.listenToParent();
     // Others may emit it, too; the native master has acted on its own announcement already.
     this.on('reload-worker', data => {
@@ -265,7 +281,8 @@ class Master extends EventEmitter {
       this.options.clusterPort = this.#reservePort(PortReservation);
       if (this.options.sticky) this.options.stickyWorkerPort = this.#reservePort(PortReservation);
     } catch (err) {
-      this.#fail(err);
+      // Not before somebody can listen to it; and before the start.
+      process.nextTick(() => this.#fail(err));
     }
   }
 
@@ -276,6 +293,7 @@ class Master extends EventEmitter {
   }
 
   #start({ NativeMaster }) {
+    if (this.#ended) return;
     try {
       const agentWorkerFile = this.#workerFile('getAgentWorkerFile', this.agentWorker);
       const appWorkerFile = this.#workerFile('getAppWorkerFile', this.appWorker);
@@ -326,12 +344,13 @@ class Master extends EventEmitter {
       this.#native.close();
     } catch (err) {
       this.logger.error('[master] close with error: ', err);
-      exit(1);
+      this.#end(1, err);
     }
   }
 
   #onEvent(event) {
     this.#reporter.report(event);
+    this.#failure.note(event);
     const effect = Master.#EFFECTS[event.type];
     if (effect) effect(this, event);
   }
@@ -396,31 +415,46 @@ class Master extends EventEmitter {
 
   /** As cfork: log and go on, unless the application handles such errors itself. */
   #handleUncaughtExceptions() {
-    if (process.listenerCount('uncaughtException') > 0) return;
+    if (!this.#ownsProcess || process.listenerCount('uncaughtException') > 0) return;
     process.on('uncaughtException', err => this.#reporter.uncaughtException(err));
   }
 
-  #end(code) {
+  /** Nothing runs any more, or what does cannot be helped. */
+  #end(code, cause) {
     this.closed = true;
     for (const reservation of this.#reservations.splice(0)) reservation.release();
+    if (this.#ownsProcess) {
+      this.#onClosed();
+      process.exit(code);
+    } else if (!this.#ended) {
+      this.#ended = true;
+      this.#leaveProcess(code, cause);
+    }
+  }
+
+  /** The process lives on: it gets back all that the master had of it. */
+  #leaveProcess(code, cause) {
+    if (this.#native !== null && !this.#native.release()) {
+      this.logger.error('[master] the native master has not ended within a second');
+    }
+    this.#reloads.end();
+    this.#removePidFile();
+    const error = code === 0 && !cause ? null : this.#failure.toError(code, cause);
+    if (!this.isStarted) this.#ready.set(error || new Error('the cluster was closed before it was ready'));
     this.#onClosed();
-    exit(code);
+    this.#announce('close', { code, error });
+    this.#listeners.removeAll();
   }
 
   #fail(err) {
     this.logger.error(err);
-    exit(1);
+    this.#end(1, err);
   }
 }
 
 /** Whatever else a `reload-worker` carries, only this asks for a new agent. */
 function wantsAgent(options) {
   return Boolean(options) && options.agent === true;
-}
-
-/** The only place where the master ends the process. */
-function exit(code) {
-  process.exit(code);
 }
 
 module.exports = native.hasTarget() ? Master : require('./fallback_master');

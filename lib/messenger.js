@@ -6,23 +6,26 @@
  */
 
 class Messenger {
+  #hasParent;
   #route;
   #warn;
 
   /**
    * @param {Object} hooks
+   * @param {boolean} hooks.hasParent - false: the channel of the process is not ours, whoever is at its other end
    * @param {function(string, boolean): void} hooks.route - hands a message as JSON to the
    *   native master, and whether it comes from the parent
    * @param {function(...*): void} hooks.warn - logs a message that cannot be passed on
    */
-  constructor({ route, warn }) {
+  constructor({ hasParent, route, warn }) {
+    this.#hasParent = hasParent && typeof process.send === 'function';
     this.#route = route;
     this.#warn = warn;
   }
 
   /** Listen to the parent process, if there is one that has a channel to us. */
   listenToParent() {
-    if (typeof process.send !== 'function') return;
+    if (!this.#hasParent) return;
     process.on('message', message => this.#send(message, 'parent'));
   }
 
@@ -40,7 +43,7 @@ class Messenger {
 
   /** To the parent, if its channel is open. */
   sendToParent(message) {
-    if (typeof process.send !== 'function' || !process.connected) return;
+    if (!this.#hasParent || !process.connected) return;
     // The channel may close while the message is under way, which is no error of ours.
     process.send(message, () => {});
   }

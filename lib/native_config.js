@@ -42,7 +42,8 @@ function nativeConfig({ options, isProduction, agentWorkerFile, appWorkerFile, w
     debugPort: parseInt(options.debugPort, 10) || null,
     production: Boolean(isProduction),
     isDebug: Boolean(options.isDebug),
-    agentInspectPort: options.isDebug ? agentInspectPort(warn) : null,
+    // By NODE_OPTIONS, too, as egg-bin does it: with the master's own port the agent would have no inspector.
+    agentInspectPort: options.isDebug || isInspected() ? agentInspectPort(warn) : null,
     appInspectBase: isInspected() ? process.debugPort : null,
     shareListeners: sharesListeners(),
     appCloseTimeoutMs,
@@ -76,6 +77,8 @@ function childEnv(env) {
   for (const name of Object.keys(copy)) {
     if (copy[name] === undefined) delete copy[name];
   }
+  // The master sets it for itself, too, where the process is its own.
+  if (copy.NODE_ENV === 'production') copy.NO_DEPRECATION = '*';
   return copy;
 }
 

@@ -41,8 +41,8 @@ function parseOptions(options) {
   if (parsed.sticky) parsed.sticky = checkSticky(parsed);
   if (parsed.require) parsed.require = [].concat(parsed.require);
 
-  // Deprecation messages would go to stderr.
-  if (process.env.NODE_ENV === 'production') process.env.NO_DEPRECATION = '*';
+  // Deprecation messages would go to stderr. An environment that is not ours stays as it is.
+  if (process.env.NODE_ENV === 'production' && parsed.exitProcess !== false) process.env.NO_DEPRECATION = '*';
   if (isInspected(process.execArgv)) parsed.isDebug = true;
   checkJson(parsed);
   return parsed;
@@ -93,6 +93,17 @@ function checkTypes(options) {
     }
   }
   checkDrain(options.drain);
+  checkExitProcess(options);
+}
+
+function checkExitProcess({ exitProcess, startMode }) {
+  if (exitProcess === undefined || exitProcess === null || exitProcess === true) return;
+  if (exitProcess !== false) {
+    throw new TypeError(`options.exitProcess must be true or false, but got ${describe(exitProcess)}`);
+  }
+  if (startMode === 'worker_threads') {
+    throw new TypeError('options.exitProcess false is not possible with startMode \'worker_threads\', whose master always ends its process');
+  }
 }
 
 /** Times that `options.drain` may hold, in ms. */
@@ -236,4 +247,4 @@ function assertThat(condition, message) {
   if (!condition) require('assert')(condition, message);
 }
 
-module.exports = { parseOptions, isProduction, readPackage };
+module.exports = { parseOptions, checkExitProcess, isProduction, readPackage };

@@ -1,5 +1,7 @@
 'use strict';
 
+const { isNativeError } = require('util').types;
+
 /**
  * A flag that is set once, and those who wait for it. Callbacks registered before the
  * flag is set run in the next tick after it; later ones run at once.
@@ -33,7 +35,8 @@ class Ready {
    */
   set(flag) {
     this.#isReady = flag !== false;
-    this.#error = flag instanceof Error ? flag : undefined;
+    // An Error of another realm is none by instanceof: test runners load modules in realms of their own.
+    this.#error = flag instanceof Error || isNativeError(flag) ? flag : undefined;
     if (!this.#isReady) return;
     for (const callback of this.#waiting.splice(0)) {
       process.nextTick(() => this.#notify(callback));

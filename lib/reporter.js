@@ -9,6 +9,7 @@
  */
 
 const util = require('util');
+const errnoName = require('./errno_name');
 
 class Reporter {
   /**
@@ -99,6 +100,12 @@ const LINES = {
   'ready': reportReady,
   'listen-failed': (r, { port, errno }) =>
     r.logger.error('[master] cannot listen on port %s: %s', port, errnoName(errno)),
+  'handed-on': (r, { id, pid, connections }) =>
+    r.log('[master] app_worker#%s:%s had not taken %s %s, others get %s', id, pid, connections,
+      connections === 1 ? 'connection' : 'connections', connections === 1 ? 'it' : 'them'),
+  'held-too-long': (r, { connections, timeoutMs }) =>
+    r.logger.warn('[master] %s %s closed, no worker has taken %s within %sms', connections,
+      connections === 1 ? 'connection was' : 'connections were', connections === 1 ? 'it' : 'them', timeoutMs),
   'accept-failed': (r, { errno }) =>
     r.logger.warn('[master] cannot accept new connections for the moment: %s', errnoName(errno)),
 
@@ -257,15 +264,6 @@ function roleName(role) {
 
 function childName({ role, id, pid }) {
   return `${roleName(role)}#${id}:${pid}`;
-}
-
-/** @param {number} errno - positive, as the system gives it */
-function errnoName(errno) {
-  try {
-    return util.getSystemErrorName(-errno);
-  } catch {
-    return `errno ${errno}`;
-  }
 }
 
 /** Now, in local time, as `YYYY-MM-DD HH:mm:ss.SSS`. */

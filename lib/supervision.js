@@ -1,8 +1,8 @@
 'use strict';
 
 /**
- * The options `restart` and `watchdog`: their checks, and what the native master is told of
- * them. Times are in ms.
+ * The options `restart`, `watchdog` and `hold`: their checks, and what the native master is
+ * told of them. Times are in ms.
  */
 
 const { inspect } = require('util');
@@ -12,6 +12,7 @@ const MAX_MS = 0x7fffffff;
 const RESTART_DEFAULTS = { stableTime: 10000, maxDelay: 30000, giveUp: 60000 };
 const INTENSITY_DEFAULTS = { limit: 60, period: 60000 };
 const WATCHDOG_DEFAULTS = { timeout: 60000, bootTimeout: false, interval: 5000, action: 'restart', stack: false };
+const HOLD_DEFAULTS = { timeout: 10000, connections: 1024 };
 
 /** What each option may be: its test, and the words for it. */
 const time = min => ({
@@ -33,6 +34,7 @@ const RULES = {
   'restart': { stableTime: time(0), maxDelay: time(1), intensity: null, giveUp: timeOrFalse(1000) },
   'restart.intensity': { limit: count, period: time(1) },
   'watchdog': { timeout: time(1000), bootTimeout: timeOrFalse(1000), interval: time(100), action, stack: flag },
+  'hold': { timeout: time(1), connections: count },
 };
 
 /**
@@ -44,6 +46,7 @@ function checkSupervision(options) {
   checkObject('restart', options.restart);
   if (isGiven(options.restart)) checkObject('restart.intensity', options.restart.intensity);
   if (options.watchdog !== false) checkObject('watchdog', options.watchdog);
+  checkObject('hold', options.hold);
 }
 
 function checkObject(name, value) {
@@ -72,6 +75,7 @@ function checkObject(name, value) {
 function supervisionConfig(options, isProduction) {
   const restart = withDefaults(RESTART_DEFAULTS, options.restart);
   const intensity = withDefaults(INTENSITY_DEFAULTS, restart.intensity);
+  const hold = withDefaults(HOLD_DEFAULTS, options.hold);
   return {
     restart: {
       stableTimeMs: restart.stableTime,
@@ -81,6 +85,7 @@ function supervisionConfig(options, isProduction) {
       giveUpMs: restart.giveUp === false ? null : restart.giveUp,
     },
     watchdog: options.watchdog === false ? null : watchdogConfig(options.watchdog, isProduction),
+    hold: { timeoutMs: hold.timeout, connections: hold.connections },
   };
 }
 

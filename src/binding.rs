@@ -3,8 +3,7 @@
 use std::sync::Arc;
 
 use napi::bindgen_prelude::Function;
-use napi::threadsafe_function::ThreadsafeFunctionCallMode;
-use napi::{Error, Result, Status};
+use napi::{Env, Error, Result, Status};
 use napi_derive::napi;
 
 use crate::core::event::{Command, Origin};
@@ -12,6 +11,7 @@ use crate::driver::Driver;
 use crate::driver::config::Config;
 use crate::error::RequestError;
 use crate::ipc::message::{self, ChildMessage, Line};
+use crate::sys::callback::Callback;
 use crate::sys::port;
 
 /// A master: one core thread with its children.
@@ -25,14 +25,11 @@ impl NativeMaster {
     /// Makes a master from its configuration (JSON); `on_event` gets every event as JSON,
     /// and keeps the event loop alive until the last one.
     #[napi(constructor, catch_unwind)]
-    pub fn new(config: String, on_event: Function<'_, String, ()>) -> Result<Self> {
+    pub fn new(env: Env, config: String, on_event: Function<'_, String, ()>) -> Result<Self> {
         crate::trace::init();
         let (settings, launch) = Config::parse(&config).map_err(to_js)?;
-        let callback = on_event.build_threadsafe_function().build()?;
-        let sink = move |event: String| {
-            // It fails only when the environment is being torn down: nobody listens then.
-            let _ = callback.call(event, ThreadsafeFunctionCallMode::NonBlocking);
-        };
+        let callback = Callback::new(&env, &on_event)?;
+        let sink = move |event: String| callback.call(event);
         let driver = Driver::launch(settings, launch, Arc::new(sink)).map_err(to_js)?;
         Ok(Self { driver })
     }
@@ -75,6 +72,13 @@ impl NativeMaster {
     #[napi(catch_unwind)]
     pub fn close(&self) -> Result<()> {
         self.command(Command::Close)
+    }
+
+    /// Waits until the core thread is gone, with all of its descriptors: after `closed` or
+    /// `fatal`. False if that takes more than a second.
+    #[napi(catch_unwind)]
+    pub fn release(&mut self) -> bool {
+        self.driver.release()
     }
 
     /// The cluster as it is now, as JSON.

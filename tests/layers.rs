@@ -138,8 +138,19 @@ fn unsafe_stands_in_sys_alone() {
 #[test]
 fn napi_stands_in_the_binding_alone() {
     forbid(
-        "napi outside binding",
+        "#[napi] outside binding",
         |file| file != "binding.rs",
-        &["#[napi", "napi::"],
+        &["#[napi"],
+    );
+    // What of it is unsafe stands in sys, as all that is.
+    forbid(
+        "napi outside binding and sys/callback",
+        |file| !["binding.rs", "sys/callback.rs"].contains(&file),
+        &["napi::"],
+    );
+    forbid(
+        "napi_sys outside sys/callback",
+        |file| file != "sys/callback.rs",
+        &["napi_sys"],
     );
 }

@@ -286,14 +286,19 @@ async function start(config = {}) {
 }
 
 async function fullOptions({ app = 'mini', copy, options = {}, mini }, home) {
-  const baseDir = path.join(fixtures, 'apps', app);
   const defaults = {
-    baseDir: copy ? copyTo(baseDir, path.join(home, app)) : baseDir,
+    baseDir: copy ? copyApp(app, home) : path.join(fixtures, 'apps', app),
     framework: path.join(fixtures, 'framework-mini'),
     workers: 1,
   };
   if (!('port' in options)) defaults.port = await freePort();
   return { ...defaults, ...(mini ? { mini } : {}), ...options };
+}
+
+/** A copy of an application, which finds the modules of this repository. */
+function copyApp(name, home) {
+  fs.symlinkSync(path.join(root, 'node_modules'), path.join(home, 'node_modules'));
+  return copyTo(path.join(fixtures, 'apps', name), path.join(home, name));
 }
 
 function copyTo(from, to) {
@@ -306,4 +311,4 @@ function copyTo(from, to) {
   return to;
 }
 
-module.exports = { start, App, root, fixtures, target, clusterDir, isReference, cleanEnv, DEADLINE };
+module.exports = { start, copyApp, App, root, fixtures, target, clusterDir, isReference, cleanEnv, DEADLINE };

@@ -17,6 +17,7 @@ const options: ClusterOptions = {
   title: 'app',
   startMode: 'process',
   drain: { timeout: 3000, websocketTimeout: 60000 },
+  exitProcess: false,
   customOption: { passed: 'on' },
 };
 
@@ -46,6 +47,7 @@ async function main() {
   master.messenger.send({ action: 'hello', to: 'app', data: { any: 'thing' } });
   master.on('app-exit', ({ workerId, code, signal }) => console.log(workerId.toFixed(), code, signal));
   master.on('custom', (data: string) => console.log(data));
+  master.on('close', ({ code, error }) => console.log(code.toFixed(), error && error.exitCode.toFixed()));
   master.logger.info('[master] %s', 'text');
   master.reload();
   await master.close();

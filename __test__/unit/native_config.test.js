@@ -55,6 +55,7 @@ test('everything that the native master is told', t => {
     agentCloseTimeoutMs: 5000,
     restart: { stableTimeMs: 10000, maxDelayMs: 30000, intensityLimit: 60, intensityPeriodMs: 60000, giveUpMs: 60000 },
     watchdog: { timeoutMs: 60000, bootTimeoutMs: null, intervalMs: 5000, kills: true, stack: false },
+    hold: { timeoutMs: 10000, connections: 1024 },
     preloadFile: require.resolve('../../lib/worker_preload.js'),
     drain: { timeoutMs: 5000, websocketTimeoutMs: 5000 },
   });
@@ -86,7 +87,9 @@ test('inspector ports', t => {
   assert.deepStrictEqual([ config.isDebug, config.agentInspectPort, config.appInspectBase ], [ true, 5800, process.debugPort ]);
   process.env.EGG_AGENT_DEBUG_PORT = '5999';
   assert.strictEqual(build({ isDebug: true }).config.agentInspectPort, 5999);
+  assert.strictEqual(build().config.agentInspectPort, 5999);
   delete process.env.NODE_OPTIONS;
+  assert.strictEqual(build().config.agentInspectPort, null);
   assert.strictEqual(build({ isDebug: true }).config.appInspectBase, null);
 });
 

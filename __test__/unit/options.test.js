@@ -74,6 +74,9 @@ const WRONG = [
   [ { framework: {} }, TypeError, /options\.framework must be a string/ ],
   [ { pidFile: 5 }, TypeError, /options\.pidFile must be a string/ ],
   [ { title: 1n }, TypeError, /must be JSON/ ],
+  [ { exitProcess: 'no' }, TypeError, /^options\.exitProcess must be true or false, but got 'no' \(string\)$/ ],
+  [ { exitProcess: 0 }, TypeError, /^options\.exitProcess must be true or false, but got 0 \(number\)$/ ],
+  [ { exitProcess: false, startMode: 'worker_threads' }, TypeError, /^options\.exitProcess false is not possible with startMode 'worker_threads'/ ],
   [ { drain: true }, TypeError, /^options\.drain must be false or an object such as \{ timeout: 5000 \}, but got true/ ],
   [ { drain: 5000 }, TypeError, /options\.drain must be false or an object .*5000 \(number\)/ ],
   [ { drain: [ 1 ] }, TypeError, /options\.drain must be false or an object .*\(array\)/ ],
@@ -157,7 +160,10 @@ test('NO_DEPRECATION is set in production only', t => {
   parseOptions({ baseDir });
   assert.strictEqual(process.env.NO_DEPRECATION, undefined);
   process.env.NODE_ENV = 'production';
-  parseOptions({ baseDir });
+  for (const exitProcess of [ false, true ]) {
+    assert.strictEqual(process.env.NO_DEPRECATION, undefined);
+    assert.strictEqual(parseOptions({ baseDir, exitProcess }).exitProcess, exitProcess);
+  }
   assert.strictEqual(process.env.NO_DEPRECATION, '*');
 });
 

@@ -107,6 +107,21 @@ test('what the watchdog sees', () => {
   ]);
 });
 
+test('connections that no worker has taken', () => {
+  const gone = { type: 'handed-on', id: 1, pid: 2811 };
+  assert.deepStrictEqual(linesFor([
+    { ...gone, connections: 1 },
+    { ...gone, connections: 2 },
+    { type: 'held-too-long', connections: 1, timeoutMs: 10000 },
+    { type: 'held-too-long', connections: 3, timeoutMs: 10000 },
+  ]), [
+    'log [master] app_worker#1:2811 had not taken 1 connection, others get it',
+    'log [master] app_worker#1:2811 had not taken 2 connections, others get them',
+    'WARN [master] 1 connection was closed, no worker has taken it within 10000ms',
+    'WARN [master] 3 connections were closed, no worker has taken them within 10000ms',
+  ]);
+});
+
 test('where a hung worker hangs', () => {
   const hangs = { type: 'worker-hangs', role: 'app', id: 1, pid: 2811 };
   const frames = [

@@ -28,6 +28,10 @@ const WRONG = [
   [ { watchdog: { bootTimeout: 0 } }, RangeError, /options\.watchdog\.bootTimeout .*, or false/ ],
   [ { watchdog: { action: 'kill' } }, RangeError, ACTION ],
   [ { watchdog: { stack: 'yes' } }, RangeError, /^options\.watchdog\.stack must be true or false, but got 'yes' \(string\)$/ ],
+  [ { hold: 5 }, TypeError, /^options\.hold must be an object, but got 5 \(number\)$/ ],
+  [ { hold: { timeout: 0 } }, RangeError, /^options\.hold\.timeout must be a whole number of ms between 1 and/ ],
+  [ { hold: { connections: '9' } }, RangeError, /^options\.hold\.connections .*, but got '9' \(string\)$/ ],
+  [ { hold: { limit: 9 } }, TypeError, /options\.hold\.limit is not known; options\.hold may have timeout, connections/ ],
   [ { watchdog: { stacks: true } }, TypeError, /options\.watchdog\.stacks is not known/ ],
 ];
 
@@ -41,10 +45,11 @@ test('what is not given has its default', () => {
   const defaults = {
     restart: { stableTimeMs: 10000, maxDelayMs: 30000, intensityLimit: 60, intensityPeriodMs: 60000, giveUpMs: 60000 },
     watchdog: { timeoutMs: 60000, bootTimeoutMs: null, intervalMs: 5000, kills: true, stack: false },
+    hold: { timeoutMs: 10000, connections: 1024 },
   };
   const emptyOnes = [
     {},
-    { restart: null, watchdog: null },
+    { restart: null, watchdog: null, hold: null },
     { restart: { giveUp: null, intensity: null }, watchdog: { timeout: undefined } },
   ];
   for (const options of emptyOnes) {
@@ -57,11 +62,13 @@ test('what is given is passed on', () => {
   const options = {
     restart: { stableTime: 0, maxDelay: 1, intensity: { limit: 3, period: 5 }, giveUp: false },
     watchdog: { timeout: 2000, bootTimeout: 30000, interval: 100, action: 'report', stack: true },
+    hold: { timeout: 500, connections: 1 },
   };
   checkSupervision(options);
   assert.deepStrictEqual(supervisionConfig(options, true), {
     restart: { stableTimeMs: 0, maxDelayMs: 1, intensityLimit: 3, intensityPeriodMs: 5, giveUpMs: null },
     watchdog: { timeoutMs: 2000, bootTimeoutMs: 30000, intervalMs: 100, kills: false, stack: true },
+    hold: { timeoutMs: 500, connections: 1 },
   });
   assert.strictEqual(supervisionConfig({ watchdog: false }, true).watchdog, null);
   assert.strictEqual(supervisionConfig({ watchdog: { action: 'restart' } }, false).watchdog.kills, false);

@@ -1,5 +1,6 @@
 'use strict';
 
+const fs = require('fs');
 const { OURS } = require('../../bench/lib/peers');
 const { exchange } = require('../lib/exchange');
 const { nothingLostBut, atRest } = require('../lib/promises');
@@ -35,18 +36,35 @@ async function loopForever(trial) {
     await sleep(CLIENT_TIMEOUT_MS - REPLACED_WITHIN_MS);
   }
   trial.seen.loop.spin = (await spinning).outcome;
+  trial.seen.loop.waited = waitedIn(pid, master.logFile);
 }
 
 function replaced({ facts: { loop } }) {
   return loop.replaced ? [] : [ `the worker was not replaced within ${REPLACED_WITHIN_MS} ms` ];
 }
 
+/** Connections that waited in the worker for its end; only our master tells. */
+function waitedIn(pid, logFile) {
+  const line = new RegExp(`app_worker#\\d+:${pid} had not taken (\\d+) connections?`);
+  const found = line.exec(fs.readFileSync(logFile, 'utf8'));
+  return found ? Number(found[1]) : 0;
+}
+
+function fewWaited({ facts: { loop } }) {
+  return loop.waited <= 1 ? [] : [ `${loop.waited} connections waited in the looping worker` ];
+}
+
+function details({ facts: { loop } }) {
+  return `connections that waited in the looping worker for its end: ${loop.waited}`;
+}
+
 module.exports = {
   name: 'loop',
   title: 'A worker in an endless loop under load',
-  promise: 'the watchdog replaces it, no request hangs',
+  promise: 'the watchdog replaces it, no request hangs, at most one connection had waited in it',
   timeoutMs: CLIENT_TIMEOUT_MS,
   options: ({ name }) => (name === OURS ? { watchdog: { timeout: WATCHDOG_MS } } : {}),
   act: loopForever,
-  judge: result => [ ...replaced(result), ...nothingLostBut(result), ...atRest(result) ],
+  details,
+  judge: result => [ ...replaced(result), ...fewWaited(result), ...nothingLostBut(result), ...atRest(result) ],
 };

@@ -19,6 +19,8 @@ pub(super) struct AgentSlot {
     id: u32,
     /// Its process id while it is not reaped.
     pid: Option<i32>,
+    /// It is being forked.
+    pub(super) spawning: bool,
     /// Its channel is open.
     pub(super) connected: bool,
     /// It has said `agent-start`.
@@ -71,6 +73,7 @@ impl AgentSlot {
 impl Core {
     pub(super) fn fork_agent(&mut self, now: Instant) {
         self.agent.id += 1;
+        self.agent.spawning = true;
         self.agent.started = false;
         self.agent.started_at = None;
         self.agent.forked_at = Some(now);
@@ -87,6 +90,7 @@ impl Core {
         let id = self.agent.id;
         let inspect_port = self.settings.agent_inspect_port;
         self.agent.pid = Some(pid);
+        self.agent.spawning = false;
         self.agent.connected = true;
         self.emit(Event::AgentForked {
             id,
@@ -99,13 +103,16 @@ impl Core {
 
     /// The agent could not be forked: at start that is the end, later it is tried again.
     pub(super) fn on_agent_spawn_failed(&mut self, now: Instant, reason: String) {
+        self.agent.spawning = false;
         self.emit(Event::SpawnFailed {
             role: "agent",
             id: self.agent.id,
             reason: reason.clone(),
         });
         self.restarts.agent.record_spawn_failure(reason.clone());
-        if self.workers.all_started {
+        if self.phase.is_ending() {
+            self.finish_what_ends(now);
+        } else if self.workers.all_started {
             self.timers.set(Timer::AgentRestart, now + AGENT_DELAY);
             self.on_replacing_agent_gone(now, &reason);
         } else {

@@ -20,6 +20,7 @@ use super::event::{
 use super::lifecycle::Phase;
 use super::scheduler::Scheduler;
 use super::timer::Timer;
+use super::workers::Worker;
 use crate::ipc::encode;
 use crate::ipc::message::{Address, ChildMessage, Family, QueryServer};
 
@@ -27,7 +28,7 @@ use crate::ipc::message::{Address, ChildMessage, Family, QueryServer};
 const DEFAULT_BACKLOG: i32 = 511;
 /// The errno of an address that cannot be one; the same number on Linux and macOS.
 const EINVAL: i32 = 22;
-/// How long a listener is kept open for the successor of its last worker.
+/// How long a listener is kept open at least for the successor of its last worker.
 const ORPHAN_LIMIT: Duration = Duration::from_secs(30);
 
 /// All listeners that workers asked for.
@@ -113,12 +114,9 @@ impl Listeners {
 
     /// The listeners that the master accepts on.
     pub(super) fn accepted_on(&self) -> Vec<ListenerId> {
-        let is_accepted_on = |listener: &Listener| {
-            listener.kind == Kind::RoundRobin && matches!(listener.state, State::Open(_))
-        };
         self.by_id
             .iter()
-            .filter(|(_, listener)| is_accepted_on(listener))
+            .filter(|(_, listener)| listener.is_accepted_on())
             .map(|(&id, _)| id)
             .collect()
     }
@@ -147,6 +145,11 @@ impl Listener {
             starved: false,
             pending: VecDeque::new(),
         }
+    }
+
+    /// The master accepts its connections, or would if they were wanted.
+    pub(super) fn is_accepted_on(&self) -> bool {
+        self.kind == Kind::RoundRobin && matches!(self.state, State::Open(_))
     }
 }
 
@@ -179,9 +182,10 @@ impl Core {
             }
             ChildMessage::CloseServer { key } => self.on_close_server(id, &key),
             ChildMessage::ExitedAfterDisconnect { seq } => {
-                self.on_exited_after_disconnect(id, seq);
+                self.on_exited_after_disconnect(now, id, seq);
             }
             ChildMessage::Accepted { ack, accepted } => {
+                self.note_answer(ChildId::App(id));
                 self.on_newconn_answer(now, id, ack, accepted);
             }
             ChildMessage::CanDrain => self.on_can_drain(id),
@@ -202,10 +206,8 @@ impl Core {
 
     fn on_query_server(&mut self, id: u32, query: &QueryServer) {
         // Node's primary does not answer a worker that is leaving either.
-        let leaving = |worker: &super::workers::Worker| {
-            worker.exited_after_disconnect || !worker.is_connected()
-        };
-        if self.phase.is_ending() || self.workers.get(id).is_none_or(leaving) {
+        let stays = self.workers.get(id).is_some_and(Worker::is_watched);
+        if self.phase.is_ending() || !stays {
             return;
         }
         let key = query.listener_key();
@@ -320,11 +322,7 @@ impl Core {
         let opened = std::mem::replace(&mut listener.state, State::Open(local));
         if let State::Binding(waiting) = opened {
             for (worker, ack) in waiting {
-                if self
-                    .workers
-                    .get(worker)
-                    .is_some_and(super::workers::Worker::is_connected)
-                {
+                if self.workers.get(worker).is_some_and(Worker::is_watched) {
                     self.admit(id, worker, ack, local);
                 }
             }
@@ -389,7 +387,7 @@ impl Core {
         }
     }
 
-    fn on_exited_after_disconnect(&mut self, id: u32, seq: u64) {
+    fn on_exited_after_disconnect(&mut self, now: Instant, id: u32, seq: u64) {
         let Some(worker) = self.workers.get_mut(id) else {
             return;
         };
@@ -398,6 +396,7 @@ impl Core {
         self.reply(ChildId::App(id), text);
         // It would refuse what is sent to it from now on.
         self.stop_offering(id);
+        self.take_back_sticky_queue(now, id);
     }
 
     /// Gives a worker no more connections; the answers for those it was given still count.
@@ -426,7 +425,8 @@ impl Core {
             if self.expects_successor() {
                 let unused = |listener: &Listener| listener.members.is_empty();
                 if self.listeners.by_id.get(&id).is_some_and(unused) {
-                    self.timers.set(Timer::Orphaned(id), now + ORPHAN_LIMIT);
+                    let limit = ORPHAN_LIMIT.max(self.settings.hold.timeout);
+                    self.timers.set(Timer::Orphaned(id), now + limit);
                 }
             } else {
                 self.close_listener_if_unused(id);

@@ -186,6 +186,7 @@ impl Core {
         for id in ending {
             self.stop_offering(id);
             self.end_worker(now, id, EndReason::Close);
+            self.take_back_sticky_queue(now, id);
         }
         if !draining.is_empty() {
             let listeners = self.listeners.accepted_on();
@@ -222,6 +223,9 @@ impl Core {
                     worker.ending = Some(EndReason::Close);
                 }
                 self.begin_drain(now, id);
+            } else if !self.drains.has(ChildId::App(id)) {
+                // Its channel has closed since.
+                self.end_worker(now, id, EndReason::Close);
             }
         }
     }

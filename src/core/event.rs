@@ -48,7 +48,8 @@ pub type Frame = crate::ipc::outbox::Frame<HandleRef>;
 pub enum Input {
     /// The JavaScript face asks for something.
     Command(Command),
-    /// The process asked for by [`Output::Spawn`] exists.
+    /// The process asked for by [`Output::Spawn`] exists. The first that is heard of a child,
+    /// also of one that has ended already.
     Spawned {
         /// Which child.
         child: ChildId,
@@ -456,6 +457,17 @@ pub struct Settings {
     /// How long app workers may finish what they have before they are ended. `None`: they
     /// are ended at once.
     pub drain: Option<DrainLimits>,
+    /// How many connections may wait for a worker, and for how long.
+    pub hold: HoldLimits,
+}
+
+/// Connections that no worker can take yet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct HoldLimits {
+    /// How long each may wait.
+    pub timeout: Duration,
+    /// How many of a listener the master holds, at least 1. The kernel's queue holds more.
+    pub connections: usize,
 }
 
 /// How long a worker may drain.
@@ -792,6 +804,22 @@ pub enum Event {
         port: Option<u16>,
         /// The positive errno.
         errno: i32,
+    },
+    /// Connections that a worker was given and had not taken when it was gone: others get them.
+    HandedOn {
+        /// The number of the worker that is gone.
+        id: u32,
+        /// Its process id.
+        pid: i32,
+        /// How many.
+        connections: usize,
+    },
+    /// Connections that no worker has taken in time are closed. At most once a second.
+    HeldTooLong {
+        /// How many.
+        connections: usize,
+        /// How long each could wait, in ms.
+        timeout_ms: u64,
     },
     /// `accept` fails for want of descriptors or memory (once per stretch).
     AcceptFailed {

@@ -20,11 +20,10 @@ use super::event::{
 use super::recent::Way;
 use super::scheduler::Scheduler;
 use super::timer::Timer;
+use super::window::Window;
 use super::workers::Newconn;
 use crate::ipc::encode;
 
-/// A connection that no worker takes is closed after this time.
-const HOLD_LIMIT: Duration = Duration::from_secs(10);
 /// A worker that has refused a connection (it leaves, or has reached its
 /// `maxConnections`) is offered the next one after this time.
 const REFUSED_PAUSE: Duration = Duration::from_millis(50);
@@ -34,29 +33,62 @@ const REFUSAL_LIMIT: u32 = 200;
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// Sticky connections in flight to one worker. More than in round robin, for they can go
 /// to nobody else, and the ack comes from Node itself.
-const STICKY_WINDOW: usize = 16;
-/// Sticky connections that may wait in all before accepting pauses.
-const STICKY_HELD: usize = 1024;
+const STICKY_WINDOW: u32 = 16;
 
 /// The public listener of sticky mode.
 #[derive(Debug)]
 pub(super) struct Sticky {
     pub(super) listener: Option<ListenerId>,
     slots: u32,
-    accepting: bool,
+    /// The listener is bound.
+    is_open: bool,
+    pub(super) accepting: bool,
     /// No slot has a ready worker.
-    homeless: VecDeque<StickyConn>,
+    pub(super) homeless: VecDeque<StickyConn>,
     /// Connections that wait, in `homeless` and in the queues of workers.
-    held: usize,
+    pub(super) held: usize,
 }
 
 /// A connection of sticky mode.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct StickyConn {
-    conn: ConnId,
+    pub(super) conn: ConnId,
     /// Names the client.
     hash: u64,
-    since: Instant,
+    pub(super) since: Instant,
+}
+
+/// What one worker has of sticky mode.
+#[derive(Debug)]
+pub(super) struct StickyQueue {
+    /// Sent; its event loop has not taken them yet. Oldest first.
+    pub(super) sent: VecDeque<StickyConn>,
+    /// Waiting until it has taken others.
+    pub(super) waiting: VecDeque<StickyConn>,
+    window: Window,
+}
+
+impl StickyQueue {
+    pub(super) fn new() -> Self {
+        Self {
+            sent: VecDeque::new(),
+            waiting: VecDeque::new(),
+            window: Window::new(STICKY_WINDOW),
+        }
+    }
+
+    fn has_room(&self) -> bool {
+        u32::try_from(self.sent.len()).is_ok_and(|sent| self.window.has_room(sent))
+    }
+
+    /// The worker has taken a connection, or cannot.
+    fn settle(&mut self, conn: ConnId) -> Option<StickyConn> {
+        let at = self.sent.iter().position(|sticky| sticky.conn == conn)?;
+        let sticky = self.sent.remove(at)?;
+        let left = u32::try_from(self.sent.len()).unwrap_or(u32::MAX);
+        self.window.answered(left, !self.waiting.is_empty());
+        Some(sticky)
+    }
 }
 
 impl StickyConn {
@@ -71,6 +103,7 @@ impl Sticky {
         Self {
             listener: None,
             slots,
+            is_open: false,
             accepting: false,
             homeless: VecDeque::new(),
             held: 0,
@@ -120,11 +153,13 @@ impl Core {
         while let Some((worker, frame)) = self.next_handoff(id, Scheduler::pick) {
             self.send(ChildId::App(worker), frame);
         }
-        self.regulate(id);
-        if let Some(first) = self.listeners.get_mut(id).and_then(|l| l.pending.front()) {
-            let due = first.since + HOLD_LIMIT;
-            self.timers.set_if_idle(Timer::HeldTooLong(id), due);
+        if let Some(listener) = self.listeners.get_mut(id)
+            && !listener.pending.is_empty()
+        {
+            listener.scheduler.note_wait();
         }
+        self.regulate(id);
+        self.limit_holding(id);
     }
 
     fn next_handoff(
@@ -155,13 +190,21 @@ impl Core {
         ))
     }
 
-    /// Accepts only while a worker has room: the kernel's queue holds the rest.
+    /// Accepts until one connection finds no worker with room, which shows the windows that
+    /// there is demand: the kernel's queue holds the rest. While no worker is there at all,
+    /// the master holds them, for the kernel would do it without a limit of time.
     pub(super) fn regulate(&mut self, id: ListenerId) {
-        let Some(listener) = self.listeners.get_mut(id) else {
+        let most_held = self.settings.hold.connections;
+        let is_ending = self.phase.is_ending();
+        let Some(listener) = self.listeners.get_mut(id).filter(|it| it.is_accepted_on()) else {
             return;
         };
-        let wanted =
-            listener.pending.is_empty() && listener.scheduler.has_room() && !listener.starved;
+        let limit = if listener.scheduler.is_empty() {
+            if is_ending { 0 } else { most_held }
+        } else {
+            1
+        };
+        let wanted = listener.pending.len() < limit && !listener.starved;
         if wanted != listener.accepting {
             listener.accepting = wanted;
             self.output(if wanted {
@@ -245,14 +288,8 @@ impl Core {
         let Some(worker) = self.workers.get_mut(id) else {
             return;
         };
-        if let Some(at) = worker
-            .sticky_sent
-            .iter()
-            .position(|sticky| sticky.conn == conn)
-        {
-            if let Some(sticky) = worker.sticky_sent.remove(at) {
-                self.keep_for_a_moment(now, id, conn, Way::Sticky(sticky));
-            }
+        if let Some(sticky) = worker.sticky.settle(conn) {
+            self.keep_for_a_moment(now, id, conn, Way::Sticky(sticky));
             self.send_sticky_queue(id);
             self.regulate_sticky();
         }
@@ -273,14 +310,12 @@ impl Core {
             if let Some(newconn) = worker.newconns.remove(at) {
                 self.take_back_refused(now, id, newconn);
             }
-        } else if let Some(at) = worker
-            .sticky_sent
-            .iter()
-            .position(|sticky| sticky.conn == conn)
-            && let Some(sticky) = worker.sticky_sent.remove(at)
-        {
+        } else if let Some(sticky) = worker.sticky.settle(conn) {
+            if self.sticky.listener.is_none() {
+                return self.output(Output::CloseConn { conn });
+            }
             // Its worker cannot take it now: it waits for the next chance.
-            self.sticky.homeless.push_back(sticky);
+            self.sticky.homeless.push_back(sticky.held_since(now));
             self.sticky.held += 1;
             self.regulate_sticky();
             if let Some(listener) = self.sticky.listener {
@@ -293,6 +328,7 @@ impl Core {
     /// A worker is gone: what it has not answered for goes to others.
     pub(super) fn take_back_connections(&mut self, now: Instant, id: u32) {
         self.leave_listeners(now, id);
+        self.report_handing_on(id);
         let Some(worker) = self.workers.get_mut(id) else {
             return;
         };
@@ -319,16 +355,33 @@ impl Core {
         let Some(worker) = self.workers.get_mut(id) else {
             return;
         };
-        let sent = std::mem::take(&mut worker.sticky_sent);
-        self.place_all_sticky(now, sent);
+        let sent = std::mem::take(&mut worker.sticky.sent);
+        // It has not waited for a worker until now.
+        let sent = sent.into_iter().map(|sticky| sticky.held_since(now));
+        self.place_all_sticky(now, sent.collect());
         self.take_back_sticky_queue(now, id);
+    }
+
+    fn report_handing_on(&mut self, id: u32) {
+        let Some(worker) = self.workers.get(id) else {
+            return;
+        };
+        let connections = worker.newconns.len() + worker.sticky.sent.len();
+        let pid = worker.pid.unwrap_or_default();
+        if connections > 0 && !self.phase.is_ending() {
+            self.emit(Event::HandedOn {
+                id,
+                pid,
+                connections,
+            });
+        }
     }
 
     pub(super) fn take_back_sticky_queue(&mut self, now: Instant, id: u32) {
         let Some(worker) = self.workers.get_mut(id) else {
             return;
         };
-        let queue = std::mem::take(&mut worker.sticky_queue);
+        let queue = std::mem::take(&mut worker.sticky.waiting);
         self.sticky.held -= queue.len();
         self.place_all_sticky(now, queue);
     }
@@ -361,27 +414,24 @@ impl Core {
         self.sticky.held += 1;
         match worker.and_then(|id| Some((id, self.workers.get_mut(id)?))) {
             Some((id, worker)) => {
-                worker.sticky_queue.push_back(sticky);
+                worker.sticky.waiting.push_back(sticky);
                 self.send_sticky_queue(id);
             }
             None => self.sticky.homeless.push_back(sticky),
         }
-        if let Some(listener) = self.sticky.listener.filter(|_| self.sticky.held > 0) {
-            self.timers
-                .set_if_idle(Timer::HeldTooLong(listener), now + HOLD_LIMIT);
-        }
+        self.limit_sticky_holding(now);
     }
 
     fn send_sticky_queue(&mut self, id: u32) {
-        self.send_sticky_below(id, STICKY_WINDOW);
+        self.send_sticky_while(id, StickyQueue::has_room);
     }
 
-    fn send_sticky_below(&mut self, id: u32, window: usize) {
+    fn send_sticky_while(&mut self, id: u32, may_send: fn(&StickyQueue) -> bool) {
         while let Some(worker) = self.workers.get_mut(id)
-            && worker.sticky_sent.len() < window
-            && let Some(sticky) = worker.sticky_queue.pop_front()
+            && may_send(&worker.sticky)
+            && let Some(sticky) = worker.sticky.waiting.pop_front()
         {
-            worker.sticky_sent.push_back(sticky);
+            worker.sticky.sent.push_back(sticky);
             self.sticky.held -= 1;
             let text = Bytes::from_static(encode::STICKY_CONNECTION);
             let handle = HandleRef::Conn(sticky.conn);
@@ -396,14 +446,15 @@ impl Core {
         self.place_all_sticky(now, homeless);
     }
 
-    fn regulate_sticky(&mut self) {
-        let Some(listener) = self.sticky.listener else {
+    pub(super) fn regulate_sticky(&mut self) {
+        let Some(listener) = self.sticky.listener.filter(|_| self.sticky.is_open) else {
             return;
         };
+        let most_held = self.settings.hold.connections;
         let limit = if self.sticky.accepting {
-            STICKY_HELD
+            most_held
         } else {
-            STICKY_HELD / 2
+            most_held.div_ceil(2)
         };
         let wanted = self.sticky.held < limit;
         if wanted != self.sticky.accepting {
@@ -435,6 +486,7 @@ impl Core {
     }
 
     pub(super) fn on_sticky_listening(&mut self, now: Instant) {
+        self.sticky.is_open = true;
         self.regulate_sticky();
         self.become_ready(now);
     }
@@ -446,7 +498,10 @@ impl Core {
         self.timers.cancel(Timer::HeldTooLong(listener));
         self.timers.cancel(Timer::RetryRefused(listener));
         self.timers.cancel(Timer::RetryAccept(listener));
-        self.output(Output::CloseListener { listener });
+        // One that is being bound is closed when the answer comes.
+        if self.sticky.is_open {
+            self.output(Output::CloseListener { listener });
+        }
         self.close_peeking();
         let homeless = std::mem::take(&mut self.sticky.homeless);
         self.sticky.held -= homeless.len();
@@ -459,58 +514,17 @@ impl Core {
     /// takes any number.
     pub(super) fn hand_out_all(&mut self, now: Instant, id: ListenerId) {
         if self.sticky.listener == Some(id) {
+            // There is no time left to wait for what they would send first.
+            self.give_up_all(now);
             self.offer_held_sticky(now);
             for worker in self.workers.ids().collect::<Vec<_>>() {
-                self.send_sticky_below(worker, usize::MAX);
+                self.send_sticky_while(worker, |_| true);
             }
         } else {
             while let Some((worker, frame)) = self.next_handoff(id, Scheduler::pick_over) {
                 self.send(ChildId::App(worker), frame);
             }
         }
-    }
-
-    /// Connections have waited long: those that nobody took are closed.
-    pub(super) fn close_held_too_long(&mut self, now: Instant, id: ListenerId) {
-        if self.sticky.listener == Some(id) {
-            self.close_held_sticky(now, id);
-        } else {
-            while let Some(listener) = self.listeners.get_mut(id)
-                && let Some(&held) = listener.pending.front()
-                && held.since + HOLD_LIMIT <= now
-            {
-                listener.pending.pop_front();
-                self.output(Output::CloseConn { conn: held.conn });
-            }
-            self.dispatch(id);
-        }
-    }
-
-    fn close_held_sticky(&mut self, now: Instant, id: ListenerId) {
-        let mut late = Vec::new();
-        let mut next: Option<Instant> = None;
-        let workers = self
-            .workers
-            .iter_mut()
-            .map(|worker| &mut worker.sticky_queue);
-        for queue in workers.chain([&mut self.sticky.homeless]) {
-            while let Some(&held) = queue.front()
-                && held.since + HOLD_LIMIT <= now
-            {
-                queue.pop_front();
-                late.push(held.conn);
-            }
-            let due = queue.front().map(|held| held.since + HOLD_LIMIT);
-            next = [next, due].into_iter().flatten().min();
-        }
-        self.sticky.held -= late.len();
-        for conn in late {
-            self.output(Output::CloseConn { conn });
-        }
-        if let Some(due) = next {
-            self.timers.set(Timer::HeldTooLong(id), due);
-        }
-        self.regulate_sticky();
     }
 
     /// No descriptor is left for a new connection: the kernel's queue holds it meanwhile.

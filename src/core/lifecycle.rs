@@ -67,6 +67,7 @@ impl Core {
     /// All app workers listen: open the public port of sticky mode, or be ready at once.
     pub(super) fn on_all_started(&mut self, now: Instant, address: &WorkerAddress) {
         self.workers.all_started = true;
+        self.refill_slots(now);
         self.public_address_from(address);
         if self.settings.sticky_port.is_some() {
             self.phase = Phase::Opening;
@@ -159,7 +160,8 @@ impl Core {
         }
         self.phase = Phase::Failing { code };
         self.reload = None;
-        self.timers.cancel_where(|_| true);
+        let is_ending = |timer: &Timer| matches!(timer, Timer::Kill(_) | Timer::Descendants(_));
+        self.timers.cancel_where(|timer| !is_ending(timer));
         self.close_all_listeners();
         self.release_all_recent();
         let grace = self
@@ -187,6 +189,9 @@ impl Core {
     pub(super) fn finish_failing(&mut self) {
         if let Phase::Failing { code } = self.phase
             && self.living_children().is_empty()
+            && !self.agent.spawning
+            && !self.workers.any_spawning()
+            && !self.any_ending()
         {
             self.finish(code);
         }
@@ -198,6 +203,7 @@ impl Core {
             self.phase = Phase::Closed;
             self.timers.cancel_where(|_| true);
             self.close_all_listeners();
+            self.close_checked();
             self.emit(Event::Closed { code });
         }
     }

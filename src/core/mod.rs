@@ -19,6 +19,8 @@
 //! | [`shutdown`] | ending a child and its descendants, and closing everything in order |
 //! | [`cluster`] | the primary's side of Node's cluster protocol, and its listeners |
 //! | [`handoff`] | connections: who gets one, and what happens to it when that fails |
+//! | [`window`] | how many connections may be on their way to one worker |
+//! | [`hold`] | connections that no worker takes: how many, how long |
 //! | [`recent`] | connections that a worker took a moment before it died |
 //! | [`scheduler`] | the choice of a worker, round robin |
 //! | [`affinity`] | the choice of a slot, sticky mode |
@@ -39,6 +41,7 @@ pub mod event;
 mod handoff;
 pub mod hang_stack;
 pub mod head;
+mod hold;
 mod intensity;
 mod lifecycle;
 mod peeking;
@@ -54,6 +57,7 @@ mod tests;
 mod timer;
 pub mod trust;
 mod watchdog;
+mod window;
 mod workers;
 
 use std::collections::{HashMap, VecDeque};
@@ -183,10 +187,11 @@ impl Core {
                 Timer::Check => self.check_alive(now),
                 Timer::Drain(child) => self.on_drain_time(now, child),
                 Timer::Kill(child) => self.kill_ending(now, child),
+                Timer::Mute(child) => self.end_mute(now, child),
                 Timer::Descendants(child) => {
                     self.output(Output::CountDescendants { child });
                 }
-                Timer::Probation(id) => self.promote(now, id),
+                Timer::Probation(id) => self.end_probation(now, id),
                 Timer::Recent => self.release_recent(now),
                 Timer::Stall(child) => self.kill_unresponsive(child),
                 Timer::FailDeadline => self.kill_all(),
@@ -242,27 +247,31 @@ impl Core {
     fn on_disconnected(&mut self, now: Instant, child: ChildId) {
         self.timers.cancel(Timer::Stall(child));
         match child {
-            ChildId::Agent(_) if self.agent.child() != Some(child) => {}
+            ChildId::Agent(_) if self.agent.child() != Some(child) => return,
             ChildId::Agent(_) => self.agent.connected = false,
             ChildId::App(id) => self.on_worker_disconnected(now, id),
         }
+        self.await_end_of_mute(now, child);
     }
 
     fn on_exited(&mut self, now: Instant, child: ChildId, status: event::ExitStatus) {
         self.timers.cancel(Timer::Drain(child));
         self.timers.cancel(Timer::Stack(child));
+        self.timers.cancel(Timer::Mute(child));
         self.bad_messages.remove(&child);
+        let is_ending = self.is_ending(child);
+        if !is_ending {
+            self.output(Output::ForgetDescendants { child });
+        }
         match child {
             ChildId::Agent(id) => self.on_agent_exited(now, id, status),
             ChildId::App(id) => self.on_worker_exited(now, id, status),
         }
-        if self.is_ending(child) {
+        if is_ending {
             self.on_ending_exited(now, child);
         } else {
-            self.output(Output::ForgetDescendants { child });
-            self.advance_closing(now);
+            self.finish_what_ends(now);
         }
-        self.finish_failing();
     }
 
     fn output(&mut self, output: Output) {

@@ -5,7 +5,7 @@
 //! master keeps its duplicate for a moment longer, and when the worker has ended it asks the
 //! system whether a byte was read or written: if not, another worker gets the connection.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 use std::time::{Duration, Instant};
 
 use super::Core;
@@ -38,7 +38,7 @@ struct Taken {
 pub(super) struct Recent {
     taken: VecDeque<Taken>,
     /// Those of dead workers that the driver looks at.
-    checked: HashMap<ConnId, Way>,
+    checked: BTreeMap<ConnId, Way>,
 }
 
 impl Core {
@@ -80,6 +80,13 @@ impl Core {
         }
     }
 
+    /// The end has come before the driver has looked at them.
+    pub(super) fn close_checked(&mut self) {
+        for conn in std::mem::take(&mut self.recent.checked).into_keys() {
+            self.output(Output::CloseConn { conn });
+        }
+    }
+
     /// The worker has ended, so it reads nothing any more.
     pub(super) fn check_recent_of(&mut self, worker: u32) {
         let taken = std::mem::take(&mut self.recent.taken);
@@ -94,7 +101,10 @@ impl Core {
 
     /// The system has been asked.
     pub(super) fn on_checked(&mut self, now: Instant, conn: ConnId, untouched: bool) {
-        match self.recent.checked.remove(&conn).filter(|_| untouched) {
+        let Some(way) = self.recent.checked.remove(&conn) else {
+            return;
+        };
+        match Some(way).filter(|_| untouched) {
             Some(Way::RoundRobin(listener)) => match self.listeners.get_mut(listener) {
                 Some(entry) => {
                     entry.pending.push_front(Held {

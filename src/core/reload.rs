@@ -10,7 +10,7 @@ use super::agent_reload::AgentStage;
 use super::event::{ChildId, Event, ForkReason, Frame};
 use super::lifecycle::Phase;
 use super::timer::Timer;
-use super::workers::EndReason;
+use super::workers::{EndReason, Worker};
 use super::{Core, millis};
 use crate::ipc::encode;
 
@@ -88,6 +88,13 @@ impl Core {
         self.reload.as_ref().is_some_and(has_slot)
     }
 
+    /// The start or a reload cannot go on before this worker is ready, or gone.
+    pub(super) fn is_awaited(&self, id: u32) -> bool {
+        let is_incoming = |reload: &Reload| reload.incoming.contains_key(&id);
+        let is_ready = |worker: &Worker| worker.ready;
+        !self.workers.get(id).is_some_and(is_ready) || self.reload.as_ref().is_some_and(is_incoming)
+    }
+
     fn advance_reload(&mut self, now: Instant) {
         let surge = if self.settings.production {
             1
@@ -143,7 +150,11 @@ impl Core {
         let Some(&slot) = reload.and_then(|reload| reload.incoming.get(&id)) else {
             return;
         };
-        let replaces = self.workers.in_slot(slot).is_some_and(|old| old != id);
+        let serves = |id| self.workers.get(id).is_some_and(Worker::serves);
+        let replaces = self
+            .workers
+            .in_slot(slot)
+            .is_some_and(|old| old != id && serves(old));
         if replaces && self.settings.production {
             self.timers.set(Timer::Probation(id), now + PROBATION);
         } else {
@@ -151,8 +162,25 @@ impl Core {
         }
     }
 
+    /// The new worker has been ready for long enough. One that leaves already does not replace
+    /// one that serves.
+    pub(super) fn end_probation(&mut self, now: Instant, id: u32) {
+        let slot = self
+            .reload
+            .as_ref()
+            .and_then(|reload| reload.incoming.get(&id));
+        let Some(&slot) = slot else { return };
+        let serves = |id| self.workers.get(id).is_some_and(Worker::serves);
+        let replaces = self.workers.in_slot(slot).is_some_and(serves);
+        if replaces && !serves(id) {
+            self.timers.set(Timer::Probation(id), now + PROBATION);
+        } else {
+            self.promote(now, id);
+        }
+    }
+
     /// A new worker takes its slot, and the old one drains.
-    pub(super) fn promote(&mut self, now: Instant, id: u32) {
+    fn promote(&mut self, now: Instant, id: u32) {
         let Some(reload) = &mut self.reload else {
             return;
         };
@@ -165,6 +193,7 @@ impl Core {
             reload.outgoing.insert(old);
             self.retire(now, old);
         }
+        self.offer_held_sticky(now);
         self.advance_reload(now);
     }
 
@@ -191,6 +220,7 @@ impl Core {
         });
         for (&other, &slot) in &reload.incoming {
             if self.workers.get(other).is_some() && self.workers.in_slot(slot) != Some(other) {
+                self.leave_listeners(now, other);
                 self.end_worker(now, other, EndReason::Reload);
             }
             if self.settings.production && self.workers.in_slot(slot).is_none() {
@@ -211,9 +241,9 @@ impl Core {
         };
         worker.ending = Some(EndReason::Reload);
         let child = ChildId::App(id);
+        self.leave_listeners(now, id);
+        self.take_back_sticky_queue(now, id);
         if self.can_drain(id) {
-            self.leave_listeners(now, id);
-            self.take_back_sticky_queue(now, id);
             self.begin_drain(now, id);
             return;
         }
@@ -237,8 +267,6 @@ impl Core {
                 },
             );
         }
-        self.leave_listeners(now, id);
-        self.take_back_sticky_queue(now, id);
         self.timers
             .set(Timer::Drain(child), now + self.settings.app_close_timeout);
     }

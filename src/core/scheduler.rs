@@ -1,37 +1,59 @@
 //! Which worker gets the next connection of a listener: the one with the fewest
 //! unanswered handoffs, ties in turn.
 //!
-//! Node's primary gives a worker one connection and waits for its answer, which starves
-//! the worker between answers. A few in flight keep it busy; many would let a slow worker
-//! hoard connections that another could serve. A worker whose event loop does not answer
-//! comes after all others, however busy they are.
+//! A worker whose [`Window`] is full comes after those that have room. One whose event loop
+//! does not answer comes after all others, however busy they are.
 
 use std::collections::{BTreeSet, HashMap};
+
+use super::window::Window;
 
 /// Handoffs that a worker may leave unanswered per listener, by measurement: 1 starves it
 /// between answers, 64 cut throughput by a third.
 pub const WINDOW: u32 = 4;
 
+/// Where a worker stands in the order: the least comes first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+struct Place {
+    stuck: bool,
+    full: bool,
+    in_flight: u32,
+    turn: u64,
+    worker: u32,
+}
+
 /// The workers of one listener, ordered by load.
 #[derive(Debug, Default)]
 pub struct Scheduler {
     members: HashMap<u32, Member>,
-    /// Offerable workers: those that answer, fewest in flight first, then whose turn is longest ago.
-    order: BTreeSet<(bool, u32, u64, u32)>,
+    /// Offerable workers: those that answer and have room, fewest in flight first, then whose
+    /// turn is longest ago.
+    order: BTreeSet<Place>,
     turn: u64,
+    /// How often a connection has found no worker with room.
+    waits: u64,
 }
 
 #[derive(Debug)]
 struct Member {
     in_flight: u32,
+    window: Window,
+    /// The value of [`Scheduler::waits`] at its last answer.
+    waits_seen: u64,
     turn: u64,
     suspended: bool,
     stuck: bool,
 }
 
 impl Member {
-    fn place(&self, worker: u32) -> (bool, u32, u64, u32) {
-        (self.stuck, self.in_flight, self.turn, worker)
+    fn place(&self, worker: u32) -> Place {
+        Place {
+            stuck: self.stuck,
+            full: !self.window.has_room(self.in_flight),
+            in_flight: self.in_flight,
+            turn: self.turn,
+            worker,
+        }
     }
 }
 
@@ -42,6 +64,8 @@ impl Scheduler {
         self.turn += 1;
         let member = Member {
             in_flight: 0,
+            window: Window::new(WINDOW),
+            waits_seen: self.waits,
             turn: self.turn,
             suspended: false,
             stuck: false,
@@ -57,42 +81,44 @@ impl Scheduler {
         }
     }
 
-    /// A worker below its window exists.
-    pub fn has_room(&self) -> bool {
-        self.order
-            .first()
-            .is_some_and(|&(_, in_flight, _, _)| in_flight < WINDOW)
+    /// No worker is there to take a connection, now or later.
+    pub fn is_empty(&self) -> bool {
+        self.members.is_empty()
     }
 
     /// Chooses the worker for a connection and counts the handoff.
     pub fn pick(&mut self) -> Option<u32> {
-        self.pick_below(WINDOW)
+        self.order
+            .first()
+            .is_some_and(|place| !place.full)
+            .then(|| self.pick_over())
+            .flatten()
     }
 
     /// As [`Scheduler::pick`], however many handoffs are unanswered.
     pub fn pick_over(&mut self) -> Option<u32> {
-        self.pick_below(u32::MAX)
-    }
-
-    fn pick_below(&mut self, window: u32) -> Option<u32> {
-        let &place = self.order.first()?;
-        let (_, in_flight, _, worker) = place;
-        if in_flight >= window {
-            return None;
-        }
-        self.order.remove(&place);
+        let place = self.order.pop_first()?;
         self.turn += 1;
-        let member = self.members.get_mut(&worker)?;
+        let member = self.members.get_mut(&place.worker)?;
         member.in_flight += 1;
         member.turn = self.turn;
-        self.order.insert(member.place(worker));
-        Some(worker)
+        self.order.insert(member.place(place.worker));
+        Some(place.worker)
     }
 
-    /// A handoff to this worker has been answered.
+    /// A connection has found no worker with room.
+    pub fn note_wait(&mut self) {
+        self.waits += 1;
+    }
+
+    /// A handoff to this worker has been answered. If a connection had to wait since its last
+    /// answer, that counts for its window.
     pub fn settle(&mut self, worker: u32) {
+        let waits = self.waits;
         self.reorder(worker, |member| {
             member.in_flight = member.in_flight.saturating_sub(1);
+            let waited = std::mem::replace(&mut member.waits_seen, waits) != waits;
+            member.window.answered(member.in_flight, waited);
         });
     }
 
@@ -141,6 +167,14 @@ mod tests {
         scheduler
     }
 
+    /// Connections waited while this worker answered, until its window was as wide as it gets.
+    fn widen(scheduler: &mut Scheduler, worker: u32) {
+        for _ in 0..100 {
+            scheduler.note_wait();
+            scheduler.settle(worker);
+        }
+    }
+
     #[test]
     fn equals_take_turns() {
         let mut scheduler = with(&[1, 2, 3]);
@@ -165,13 +199,29 @@ mod tests {
     #[test]
     fn nobody_is_chosen_when_all_windows_are_full() {
         let mut scheduler = with(&[1, 2]);
+        widen(&mut scheduler, 1);
+        widen(&mut scheduler, 2);
         for _ in 0..2 * WINDOW {
             assert!(scheduler.pick().is_some());
         }
-        assert!(!scheduler.has_room());
         assert_eq!(scheduler.pick(), None);
         scheduler.settle(1);
         assert_eq!(scheduler.pick(), Some(1));
+    }
+
+    #[test]
+    fn who_does_not_answer_has_one_however_many_the_others_have() {
+        let mut scheduler = with(&[1, 2]);
+        assert_eq!(scheduler.pick(), Some(1));
+        for _ in 0..100 {
+            assert_eq!(scheduler.pick(), Some(2));
+            scheduler.note_wait();
+            scheduler.settle(2);
+        }
+        for _ in 0..WINDOW {
+            assert_eq!(scheduler.pick(), Some(2));
+        }
+        assert_eq!(scheduler.pick(), None);
     }
 
     #[test]
@@ -180,9 +230,9 @@ mod tests {
         scheduler.suspend(1);
         assert_eq!(scheduler.pick(), Some(2));
         scheduler.suspend(2);
-        assert!(!scheduler.has_room());
         scheduler.settle(2);
-        assert!(!scheduler.has_room());
+        assert_eq!(scheduler.pick(), None);
+        assert!(!scheduler.is_empty());
         scheduler.resume_all();
         assert_eq!(scheduler.pick(), Some(1));
     }
@@ -191,11 +241,8 @@ mod tests {
     fn a_stuck_worker_gets_nothing_while_another_answers_and_its_share_afterwards() {
         let mut scheduler = with(&[1, 2]);
         scheduler.set_stuck(1, true);
-        for _ in 0..WINDOW {
-            assert_eq!(scheduler.pick(), Some(2));
-        }
-        assert!(!scheduler.has_room(), "the busy one is waited for");
-        assert_eq!(scheduler.pick(), None);
+        assert_eq!(scheduler.pick(), Some(2));
+        assert_eq!(scheduler.pick(), None, "the busy one is waited for");
         scheduler.set_stuck(1, false);
         assert_eq!(scheduler.pick(), Some(1));
     }
@@ -216,6 +263,7 @@ mod tests {
         scheduler.remove(1);
         scheduler.settle(1);
         assert_eq!(scheduler.pick(), None);
+        assert!(scheduler.is_empty());
         scheduler.add(1);
         assert_eq!(scheduler.pick(), Some(1));
     }

@@ -55,6 +55,28 @@ impl Core {
         self.timers.set(Timer::Kill(child), now + grace);
     }
 
+    /// The channel of a child has closed. Usually it ends now. But if it lives on, and the agent's
+    /// place, the start or a reload waits for it, it will never say that it is ready.
+    pub(super) fn await_end_of_mute(&mut self, now: Instant, child: ChildId) {
+        let grace = match child {
+            ChildId::Agent(_) => self.settings.agent_close_timeout,
+            ChildId::App(id) if self.is_awaited(id) => self.settings.app_close_timeout,
+            ChildId::App(_) => return,
+        };
+        if !self.phase.is_ending() && !self.is_ending(child) {
+            self.timers.set(Timer::Mute(child), now + grace);
+        }
+    }
+
+    /// It has had the time to end by itself.
+    pub(super) fn end_mute(&mut self, now: Instant, child: ChildId) {
+        let grace = match child {
+            ChildId::Agent(_) => self.settings.agent_close_timeout,
+            ChildId::App(_) => self.settings.app_close_timeout,
+        };
+        self.begin_ending(now, child, grace);
+    }
+
     /// Ends an app worker now, for the reason given.
     pub(super) fn end_worker(&mut self, now: Instant, id: u32, reason: EndReason) {
         if let Some(worker) = self.workers.get_mut(id) {
@@ -127,7 +149,17 @@ impl Core {
         self.timers.cancel(Timer::Descendants(child));
         self.output(Output::ForgetDescendants { child });
         self.on_replaced_agent_ended(now, child);
+        self.finish_what_ends(now);
+    }
+
+    /// Nothing that had to be awaited may be left.
+    pub(super) fn finish_what_ends(&mut self, now: Instant) {
         self.advance_closing(now);
+        self.finish_failing();
+    }
+
+    pub(super) fn any_ending(&self) -> bool {
+        !self.endings.by_child.is_empty()
     }
 
     /// Ends everything: the app workers, then the agent.
@@ -157,7 +189,7 @@ impl Core {
     pub(super) fn advance_closing(&mut self, now: Instant) {
         let is_app = |child: &ChildId| matches!(child, ChildId::App(_));
         if self.phase == Phase::ClosingApps
-            && self.workers.ids().next().is_none()
+            && self.workers.iter().next().is_none()
             && !self.endings.by_child.keys().any(is_app)
         {
             self.phase = Phase::ClosingAgent;
@@ -174,14 +206,22 @@ impl Core {
         }
         if self.phase == Phase::ClosingAgent
             && self.agent.child().is_none()
+            && !self.agent.spawning
+            && self.workers.iter().next().is_none()
             && self.endings.by_child.is_empty()
         {
             self.finish(0);
         }
     }
 
-    /// A child whose process was made when the end had begun already.
+    /// A child whose process was made when the end had begun already, or when it was not
+    /// wanted any more.
     pub(super) fn end_latecomer(&mut self, now: Instant, child: ChildId) {
+        if let ChildId::App(id) = child
+            && let Some(reason) = self.workers.get(id).and_then(|worker| worker.ending)
+        {
+            return self.end_worker(now, id, reason);
+        }
         match (self.phase, child) {
             (Phase::ClosingApps | Phase::ClosingAgent, ChildId::App(id)) => {
                 self.end_worker(now, id, EndReason::Close);
@@ -189,7 +229,13 @@ impl Core {
             (Phase::ClosingAgent, ChildId::Agent(_)) => {
                 self.begin_ending(now, child, self.settings.agent_close_timeout);
             }
-            (Phase::Failing { .. }, _) => self.output(Output::Disconnect { child }),
+            (Phase::Failing { .. }, _) => {
+                self.output(Output::Disconnect { child });
+                if !self.timers.is_set(Timer::FailDeadline) {
+                    let signal = Signal::Kill;
+                    self.output(Output::Signal { child, signal });
+                }
+            }
             _ => {}
         }
     }

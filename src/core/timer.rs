@@ -20,6 +20,8 @@ pub enum Timer {
     Kill(ChildId),
     /// Look again whether the descendants of an ended child are gone.
     Descendants(ChildId),
+    /// A child whose channel is closed has not ended, and its place waits for that.
+    Mute(ChildId),
     /// A child has not read its channel for long.
     Stall(ChildId),
     /// All children had the time to leave after a failed start.

@@ -236,7 +236,7 @@ impl Core {
             ChildId::App(id) => match self.workers.get_mut(id) {
                 Some(worker) if worker.is_watched() => {
                     let has_handoffs =
-                        !worker.newconns.is_empty() || !worker.sticky_sent.is_empty();
+                        !worker.newconns.is_empty() || !worker.sticky.sent.is_empty();
                     worker
                         .pulse
                         .look(&self.watchdog, worker.ready, has_handoffs)

@@ -7,7 +7,7 @@ use super::event::{
     ChildId, ConnId, Event, ExitStatus, ForkReason, LastExit, ListenerId, Output, ReforkDecision,
     Signal, SpawnSpec, WorkerAddress, WorkerState, WorkerView,
 };
-use super::handoff::StickyConn;
+use super::handoff::StickyQueue;
 use super::lifecycle::Phase;
 use super::restart::Delay;
 use super::timer::Timer;
@@ -59,10 +59,8 @@ pub(super) struct Worker {
     pub(super) untold_ports: Vec<u16>,
     /// Connections that it has not answered for, oldest first.
     pub(super) newconns: VecDeque<Newconn>,
-    /// Connections of sticky mode that its event loop has not taken yet, oldest first.
-    pub(super) sticky_sent: VecDeque<StickyConn>,
-    /// Connections of sticky mode that wait until it has taken others.
-    pub(super) sticky_queue: VecDeque<StickyConn>,
+    /// Its connections of sticky mode.
+    pub(super) sticky: StickyQueue,
 }
 
 /// A connection on its way to a worker.
@@ -93,9 +91,9 @@ impl Worker {
         self.is_connected() && self.ending.is_none() && !self.exited_after_disconnect
     }
 
-    /// It is ready, and nobody ends it.
-    fn serves(&self) -> bool {
-        self.ready && self.is_connected() && self.ending.is_none()
+    /// It is ready, nobody ends it, and it has not said that it leaves.
+    pub(super) fn serves(&self) -> bool {
+        self.ready && self.is_watched()
     }
 
     /// The number of the next message of the cluster protocol.
@@ -141,6 +139,11 @@ impl Workers {
         self.iter()
             .filter(|(_, worker)| worker.pid.is_some())
             .map(|(id, _)| id)
+    }
+
+    /// Some are being forked.
+    pub(super) fn any_spawning(&self) -> bool {
+        self.by_id.values().any(|worker| worker.pid.is_none())
     }
 
     pub(super) fn slot_count(&self) -> u32 {
@@ -248,8 +251,7 @@ impl Core {
             next_seq: 0,
             untold_ports: Vec::new(),
             newconns: VecDeque::new(),
-            sticky_sent: VecDeque::new(),
-            sticky_queue: VecDeque::new(),
+            sticky: StickyQueue::new(),
         };
         let inspect_port = worker.inspect_port;
         self.workers.by_id.insert(id, worker);
@@ -303,7 +305,9 @@ impl Core {
         if let Some(backoff) = self.restarts.slot_mut(worker.slot) {
             backoff.record_spawn_failure(reason.clone());
         }
-        if !self.workers.all_started {
+        if self.phase.is_ending() {
+            self.finish_what_ends(now);
+        } else if !self.workers.all_started {
             self.fail(now);
         } else if !self.on_reload_worker_gone(now, id, &reason) && self.settings.production {
             self.timers
@@ -477,6 +481,17 @@ impl Core {
                 }
             }
             Refork::Disabled | Refork::Off => {}
+        }
+    }
+
+    /// The application has started. A worker may have been ready, and lost its channel since:
+    /// its slot was not refilled, for its end would have ended the start.
+    pub(super) fn refill_slots(&mut self, now: Instant) {
+        let slots = 0..self.workers.slot_count();
+        for slot in slots.filter(|_| self.settings.production) {
+            if self.workers.in_slot(slot).is_none() {
+                self.timers.set_if_idle(Timer::Refork(slot), now);
+            }
         }
     }
 

@@ -13,7 +13,7 @@ use serde::Deserialize;
 
 use crate::core::client_key::{ClientKey, KeyBy};
 use crate::core::event::{
-    ChildId, DrainLimits, RestartSettings, Settings, SpawnSpec, WatchdogSettings,
+    ChildId, DrainLimits, HoldLimits, RestartSettings, Settings, SpawnSpec, WatchdogSettings,
 };
 use crate::core::trust::{Network, Trust};
 use crate::error::ConfigError;
@@ -53,6 +53,7 @@ pub struct Config {
     /// Loaded in app workers before their script; null where workers are not drained.
     preload_file: Option<String>,
     drain: Option<DrainConfig>,
+    hold: HoldConfig,
 }
 
 /// When what has died is started again; see [`RestartSettings`].
@@ -156,6 +157,14 @@ struct DrainConfig {
     websocket_timeout_ms: u64,
 }
 
+/// How many connections may wait for a worker, and for how long.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct HoldConfig {
+    timeout_ms: u64,
+    connections: usize,
+}
+
 /// Must be that of `lib/worker_preload.js`.
 const PRELOAD_VARIABLE: &str = "EGG_CLUSTER_RS_WORKER=";
 
@@ -254,6 +263,10 @@ impl Config {
                 timeout: Duration::from_millis(drain.timeout_ms),
                 websocket_timeout: Duration::from_millis(drain.websocket_timeout_ms),
             }),
+            hold: HoldLimits {
+                timeout: Duration::from_millis(self.hold.timeout_ms),
+                connections: self.hold.connections.max(1),
+            },
         })
     }
 }
@@ -322,7 +335,8 @@ mod tests {
             "restart": { "stableTimeMs": 10_000, "maxDelayMs": 30_000, "intensityLimit": 60,
                 "intensityPeriodMs": 60_000, "giveUpMs": null },
             "agentCloseTimeoutMs": 1000, "preloadFile": null,
-            "drain": { "timeoutMs": 3000, "websocketTimeoutMs": 9000 }
+            "drain": { "timeoutMs": 3000, "websocketTimeoutMs": 9000 },
+            "hold": { "timeoutMs": 10_000, "connections": 1024 }
         });
         change(&mut json);
         json.to_string()

@@ -3,13 +3,14 @@
 use std::cell::RefCell;
 use std::collections::HashMap;
 use std::rc::{Rc, Weak};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use tokio::sync::Notify;
 
 use super::EventSink;
 use super::child::Child;
 use super::config::Launch;
+use super::orphans;
 use super::peeks::Peeks;
 use super::tables::{Connections, Listener};
 use crate::core::Core;
@@ -50,10 +51,13 @@ pub(super) struct Engine {
     pub(super) deadline: Option<Instant>,
     pub(super) wake: Rc<Notify>,
     pub(super) closed: bool,
+    /// How long children may take to end when the engine goes before them.
+    orphan_grace: Duration,
 }
 
 impl Engine {
     pub(super) fn new(settings: Settings, launch: Launch, sink: EventSink) -> Rc<RefCell<Self>> {
+        let orphan_grace = settings.app_close_timeout.max(settings.agent_close_timeout);
         Rc::new_cyclic(|me| {
             RefCell::new(Self {
                 me: me.clone(),
@@ -71,6 +75,7 @@ impl Engine {
                 deadline: None,
                 wake: Rc::new(Notify::new()),
                 closed: false,
+                orphan_grace,
             })
         })
     }
@@ -156,6 +161,13 @@ impl Engine {
         if matches!(event, Event::Closed { .. }) {
             self.closed = true;
         }
+    }
+}
+
+impl Drop for Engine {
+    fn drop(&mut self) {
+        let pids = self.children.values().map(|child| child.pid);
+        orphans::reap(pids.filter(|&pid| pid > 0).collect(), self.orphan_grace);
     }
 }
 

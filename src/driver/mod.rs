@@ -11,6 +11,7 @@
 //! | [`child`] | one child: its process id, its channel, what waits there |
 //! | [`hang_stack`] | where the JavaScript of a hung process is |
 //! | [`inspector`] | a client of Node's inspector, for that |
+//! | [`orphans`] | children that are left when the thread ends before them |
 //! | [`peeks`] | connections whose first bytes are awaited |
 //! | [`tables`] | the descriptors behind the core's ids |
 //! | [`tasks`] | waits for descriptors to be ready, and for children to end |
@@ -25,6 +26,7 @@ pub mod config;
 mod engine;
 mod hang_stack;
 mod inspector;
+mod orphans;
 mod pace;
 mod peeks;
 mod processes;
@@ -36,6 +38,7 @@ use std::any::Any;
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, mpsc as sync_mpsc};
+use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use tokio::sync::mpsc;
@@ -65,6 +68,8 @@ enum Request {
 pub struct Driver {
     requests: mpsc::UnboundedSender<Request>,
     ended: sync_mpsc::Receiver<()>,
+    /// None once it is joined.
+    thread: Option<JoinHandle<()>>,
 }
 
 impl Driver {
@@ -75,7 +80,7 @@ impl Driver {
     pub fn launch(settings: Settings, launch: Launch, sink: EventSink) -> io::Result<Self> {
         let (requests, inbox) = mpsc::unbounded_channel();
         let (end, ended) = sync_mpsc::channel();
-        std::thread::Builder::new()
+        let thread = thread::Builder::new()
             .name("egg-cluster".to_owned())
             .spawn(move || {
                 run_contained(settings, launch, inbox, &sink);
@@ -83,7 +88,11 @@ impl Driver {
                 drop(sink);
                 drop(end);
             })?;
-        Ok(Self { requests, ended })
+        Ok(Self {
+            requests,
+            ended,
+            thread: Some(thread),
+        })
     }
 
     /// Passes a command to the core.
@@ -111,13 +120,27 @@ impl Driver {
             Err(sync_mpsc::RecvTimeoutError::Disconnected) => Ok(Snapshot::closed()),
         }
     }
+
+    /// Stops the core thread and waits until it is gone, with all of its descriptors. False if
+    /// that takes more than a second.
+    pub fn release(&mut self) -> bool {
+        // An error means that the thread has ended already.
+        let _ = self.requests.send(Request::Stop);
+        let answer = self.ended.recv_timeout(ANSWER_LIMIT);
+        if answer == Err(sync_mpsc::RecvTimeoutError::Timeout) {
+            return false;
+        }
+        if let Some(thread) = self.thread.take() {
+            // A panic in it has been told as an event.
+            let _ = thread.join();
+        }
+        true
+    }
 }
 
 impl Drop for Driver {
     fn drop(&mut self) {
-        // An error means that the thread has ended already.
-        let _ = self.requests.send(Request::Stop);
-        let _ = self.ended.recv_timeout(ANSWER_LIMIT);
+        self.release();
     }
 }
 

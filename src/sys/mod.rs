@@ -17,7 +17,9 @@
 //! | [`peek`] | the first bytes of a connection, looked at or taken |
 //! | [`tcp`] | whether anybody has read from or written to a connection |
 //! | [`port`] | finding a TCP port and keeping it while workers bind it |
+//! | [`callback`] | a JavaScript function that any thread can call |
 
+pub mod callback;
 pub mod channel;
 pub mod inspector;
 pub mod listener;

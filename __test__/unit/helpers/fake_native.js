@@ -32,6 +32,11 @@ class FakeNativeMaster {
     this.calls.push([ 'close' ]);
   }
 
+  release() {
+    this.calls.push([ 'release' ]);
+    return true;
+  }
+
   snapshot() {
     return JSON.stringify(this.state);
   }

@@ -6,10 +6,14 @@ use super::*;
 fn connections_are_spread_in_turn() {
     let mut world = World::running(settings(3));
     let listener = world.listener();
+    let mut takers = Vec::new();
     for _ in 0..6 {
         world.connect(listener);
+        let taker = [1, 2, 3].into_iter().find(|&id| world.unanswered(id) > 0);
+        world.answer(taker.unwrap(), true);
+        takers.extend(taker);
     }
-    assert_eq!([1, 2, 3].map(|id| world.unanswered(id)), [2, 2, 2]);
+    assert_eq!(takers, [1, 2, 3, 1, 2, 3]);
 }
 
 #[test]
@@ -30,26 +34,47 @@ fn the_duplicate_is_kept_until_the_worker_says_accepted() {
 fn accepting_pauses_when_every_window_is_full() {
     let mut world = World::running(settings(2));
     let listener = world.listener();
-    for _ in 0..8 {
-        world.connect(listener);
-    }
-    assert!(world.accepting.is_empty());
+    assert_eq!(
+        world.connect_all(listener).len(),
+        3,
+        "one each, and one waits"
+    );
+    assert_eq!([1, 2].map(|id| world.unanswered(id)), [1, 1]);
     world.answer(2, true);
+    assert_eq!(world.unanswered(2), 1);
     assert!(world.accepting.contains(&listener));
-    world.connect(listener);
-    assert_eq!(world.unanswered(2), 4);
-    assert!(world.accepting.is_empty());
+    world.crowd(listener, &[1, 2]);
+    world.connect_all(listener);
+    assert_eq!([1, 2].map(|id| world.unanswered(id)), [4, 4]);
+}
+
+#[test]
+fn a_worker_that_stops_answering_has_one_connection_while_others_take_many() {
+    let mut world = World::running(settings(3));
+    let listener = world.listener();
+    let stuck = world.connect(listener);
+    world.crowd(listener, &[2, 3]);
+    assert_eq!(world.unanswered(1), 1);
+    world.kill(ChildId::App(1));
+    assert_eq!(world.last_event("handed-on")["connections"], 1);
+    world.answer(2, true);
+    world.answer(3, true);
+    let takers = [2, 3].map(|id| world.sent_to(id).contains(&stuck));
+    assert!(takers.contains(&true), "it goes to another");
 }
 
 #[test]
 fn what_a_dead_worker_has_not_answered_for_goes_to_another() {
     let mut world = World::running(settings(2));
     let listener = world.listener();
-    let conns: Vec<_> = (0..4).map(|_| world.connect(listener)).collect();
-    assert_eq!(world.unanswered(1), 2);
+    world.crowd(listener, &[1, 2]);
+    world.pass(Duration::from_millis(100));
+    let mut conns: Vec<_> = world.conns.iter().copied().collect();
+    conns.extend(world.connect_all(listener));
+    assert_eq!(world.unanswered(1), 4);
     world.kill(ChildId::App(1));
-    assert_eq!(world.unanswered(2), 4);
-    let mut served: Vec<_> = (0..4).map(|_| world.answer(2, true)).collect();
+    assert_eq!(world.unanswered(2), 4, "the window");
+    let mut served: Vec<_> = (0..conns.len()).map(|_| world.answer(2, true)).collect();
     served.sort();
     assert_eq!(served, conns);
     world.assert_all_closed();
@@ -106,12 +131,29 @@ fn without_a_worker_connections_wait_for_the_next_one() {
     let conn = world.connect(listener);
     world.kill(ChildId::App(1));
     assert!(world.listens.contains_key(&listener), "the port stays open");
-    assert!(world.accepting.is_empty(), "the kernel holds what comes");
+    let more = world.connect_all(listener).len();
+    assert_eq!(more, 1023, "the kernel holds the rest");
     world.pass(Duration::from_secs(5));
     world.bring_up(2);
     assert_eq!(world.unanswered(2), 1);
     assert_eq!(world.answer(2, true), conn);
+    for _ in 0..more {
+        world.answer(2, true);
+    }
     assert!(world.accepting.contains(&listener));
+    assert!(world.events_of("held-too-long").is_empty());
+}
+
+#[test]
+fn connections_wait_for_workers_that_are_only_busy() {
+    let mut world = World::running(settings(2));
+    let listener = world.listener();
+    let conns = world.connect_all(listener);
+    world.pass(Duration::from_secs(60));
+    assert_eq!(world.conns.len(), conns.len());
+    world.answer(1, true);
+    assert_eq!(world.sent_to(1), conns[2..]);
+    assert!(world.events_of("held-too-long").is_empty());
 }
 
 #[test]
@@ -120,14 +162,38 @@ fn connections_do_not_wait_for_ever() {
     let listener = world.listener();
     world.connect(listener);
     world.kill(ChildId::App(1));
-    world.pass(Duration::from_millis(10_001));
+    world.pass(Duration::from_secs(5));
+    world.connect(listener);
+    world.connect(listener);
+    world.pass(Duration::from_millis(5_001));
+    assert_eq!(world.conns.len(), 2, "the first only");
+    assert_eq!(world.last_event("held-too-long")["connections"], 1);
+    world.pass(Duration::from_secs(5));
     world.assert_all_closed();
+    assert_eq!(world.last_event("held-too-long")["connections"], 2);
     assert!(world.listens.contains_key(&listener));
     world.pass(Duration::from_secs(30));
     assert!(
         !world.listens.contains_key(&listener),
         "no successor has come"
     );
+}
+
+#[test]
+fn connections_wait_as_many_and_as_long_as_the_options_say() {
+    let mut given = settings(1);
+    given.hold.connections = 3;
+    given.hold.timeout = Duration::from_secs(60);
+    let mut world = World::running(given);
+    let listener = world.listener();
+    world.kill(ChildId::App(1));
+    assert_eq!(world.connect_all(listener).len(), 3);
+    world.pass(Duration::from_secs(59));
+    assert!(world.listens.contains_key(&listener));
+    assert_eq!(world.conns.len(), 3);
+    world.pass(Duration::from_secs(1));
+    world.assert_all_closed();
+    assert_eq!(world.last_event("held-too-long")["connections"], 3);
 }
 
 #[test]
@@ -185,9 +251,8 @@ fn a_worker_that_says_goodbye_gets_no_new_connection() {
     let listener = world.listener();
     world.say_cluster(1, json!({"act": "exitedAfterDisconnect"}));
     assert!(world.replies(1).last().unwrap().0.get("act").is_none());
-    for _ in 0..4 {
-        world.connect(listener);
-    }
+    world.crowd(listener, &[2]);
+    world.connect_all(listener);
     assert_eq!([1, 2].map(|id| world.unanswered(id)), [0, 4]);
 }
 
@@ -279,6 +344,6 @@ fn thousands_of_deaths_lose_no_connection() {
             None => world.pass(Duration::from_millis(50)),
         }
     }
-    assert!(made > 2_500, "{made}");
+    assert!(made > 2_000, "{made}");
     assert_eq!(served.len(), made);
 }

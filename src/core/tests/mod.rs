@@ -10,6 +10,7 @@ mod hang_stack;
 mod listeners;
 mod messages;
 mod peeking;
+mod races;
 mod reloading;
 mod restarting;
 mod scale;
@@ -70,6 +71,13 @@ pub(super) struct World {
     pub listen_errno: Option<i32>,
     /// Binds are answered by the test.
     pub listen_later: bool,
+    /// Spawns are answered by the test.
+    pub spawn_later: bool,
+    /// The rest of the kernel's queue is accepted by the test.
+    pub rest_later: bool,
+    /// Nobody looks whether a connection is untouched.
+    pub check_later: bool,
+    closed: bool,
     /// Living descendants of every child.
     pub descendants: usize,
 }
@@ -101,6 +109,10 @@ pub(super) fn settings(workers: u32) -> Settings {
         watchdog: None,
         app_close_timeout: Duration::from_secs(5),
         agent_close_timeout: Duration::from_secs(3),
+        hold: HoldLimits {
+            timeout: Duration::from_secs(10),
+            connections: 1024,
+        },
         drain: Some(DrainLimits {
             timeout: Duration::from_secs(4),
             websocket_timeout: Duration::from_secs(10),
@@ -137,6 +149,10 @@ impl World {
             spawn_fails: false,
             listen_errno: None,
             listen_later: false,
+            spawn_later: false,
+            rest_later: false,
+            check_later: false,
+            closed: false,
             descendants: 0,
         }
     }
@@ -237,6 +253,19 @@ impl World {
             .count()
     }
 
+    /// The connections sent to a worker that it has not answered for, oldest first.
+    pub fn sent_to(&self, id: u32) -> Vec<ConnId> {
+        let conn = |(child, line, handle): &(ChildId, Value, Option<HandleRef>)| match handle {
+            Some(HandleRef::Conn(conn))
+                if *child == ChildId::App(id) && line["act"] == "newconn" =>
+            {
+                Some(*conn)
+            }
+            _ => None,
+        };
+        self.sent.iter().filter_map(conn).collect()
+    }
+
     pub fn connect(&mut self, listener: ListenerId) -> ConnId {
         self.connect_from(listener, Ipv4Addr::LOCALHOST.into())
     }
@@ -247,6 +276,26 @@ impl World {
             "{listener:?} does not accept"
         );
         self.accept_from(listener, peer)
+    }
+
+    /// As many connections as are let in, while the workers `ids` answer for all of theirs, so
+    /// that they are trusted with more.
+    pub fn crowd(&mut self, listener: ListenerId, ids: &[u32]) {
+        for _ in 0..40 {
+            for &id in ids {
+                self.connect_all(listener);
+                self.answer(id, true);
+            }
+        }
+    }
+
+    /// As many connections as are let in.
+    pub fn connect_all(&mut self, listener: ListenerId) -> Vec<ConnId> {
+        let mut conns = Vec::new();
+        while self.accepting.contains(&listener) {
+            conns.push(self.connect(listener));
+        }
+        conns
     }
 
     fn accept_from(&mut self, listener: ListenerId, peer: IpAddr) -> ConnId {
@@ -305,6 +354,7 @@ impl World {
     }
 
     fn perform_one(&mut self, output: Output) {
+        assert!(!self.closed, "after the last event: {output:?}");
         match output {
             Output::Spawn(spec) => self.spawn(spec),
             Output::Send { child, frame } => self.send(child, frame),
@@ -324,6 +374,7 @@ impl World {
             }
             Output::Accept { listener } => assert!(self.accepting.insert(listener)),
             Output::PauseAccept { listener } => assert!(self.accepting.remove(&listener)),
+            Output::AcceptRest { .. } if self.rest_later => {}
             Output::AcceptRest { listener } => {
                 for _ in 0..std::mem::take(&mut self.backlog) {
                     self.accept_from(listener, Ipv4Addr::LOCALHOST.into());
@@ -335,6 +386,7 @@ impl World {
                 self.accepting.remove(&listener);
                 self.closed_listeners.push(listener);
             }
+            Output::CheckUntouched { .. } if self.check_later => {}
             Output::CheckUntouched { conn } => {
                 let untouched = !self.touched.contains(&conn);
                 self.feed(Input::Checked { conn, untouched });
@@ -346,7 +398,10 @@ impl World {
             }
             Output::EndPeek { conn } => assert!(self.peeks.remove(&conn).is_some(), "not asked"),
             Output::Skip { conn, bytes } => assert_eq!(self.skips.insert(conn, bytes), None),
-            Output::Emit(event) => self.events.push(serde_json::to_value(&event).unwrap()),
+            Output::Emit(event) => {
+                self.closed = matches!(event, Event::Closed { .. });
+                self.events.push(serde_json::to_value(&event).unwrap());
+            }
         }
     }
 
@@ -382,10 +437,14 @@ impl World {
         self.next_pid += 1;
         self.pids.insert(child, self.next_pid);
         self.alive.insert(child);
-        self.feed(Input::Spawned {
-            child,
-            pid: self.next_pid,
-        });
+        if !self.spawn_later {
+            self.answer_spawn(child);
+        }
+    }
+
+    pub fn answer_spawn(&mut self, child: ChildId) {
+        let pid = self.pids[&child];
+        self.feed(Input::Spawned { child, pid });
     }
 
     fn send(&mut self, child: ChildId, frame: Frame) {

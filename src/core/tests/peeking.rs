@@ -283,6 +283,8 @@ fn the_slot_stays_through_death_and_reload() {
     let mut world = forwarded(2);
     let bytes = request("198.51.100.7");
     let old = world.serve(PROXY, &bytes);
+    // Taken too long ago to be handed over again.
+    world.pass(Duration::from_millis(100));
     world.kill(ChildId::App(old));
     assert_ne!(world.serve(PROXY, &bytes), old);
     world.bring_up(3);
