@@ -80,7 +80,12 @@ export interface ClusterOptions {
    * counts. Default with https: 8443.
    */
   port?: number | string | null;
-  /** Workers bind the port by themselves, with SO_REUSEPORT, where system and Node can. Default: false. */
+  /**
+   * Workers bind the port by themselves, with SO_REUSEPORT, and the system spreads the
+   * connections: Node 22.12 or 23.1 and later, on Linux, FreeBSD, Solaris and AIX. Elsewhere
+   * processes share the port as without it; more than one thread is an error. With
+   * `worker_threads` `port` is required, and `workers` threads listen on it. Default: false.
+   */
   reusePort?: boolean | null;
   /** A second port, 1 to 65535, that serves plain http. */
   debugPort?: number | string | null;
@@ -105,17 +110,23 @@ export interface ClusterOptions {
   /** The title of the application, which tools look for in the process list. */
   title?: string | null;
   /**
-   * `process` (the default), or `worker_threads`, which is run by the JavaScript egg-cluster
-   * that this package depends on.
+   * `process` (the default): agent and app workers are processes. `worker_threads`: they are
+   * threads of the master's process. These open their ports by themselves, and are ended by
+   * `terminate()`: `drain` and `watchdog` have no effect, `sticky` is an error. Thread ids
+   * take the place of process ids. See docs/threads.md.
    */
   startMode?: 'process' | 'worker_threads' | null;
-  /** With `worker_threads`: one app thread for each of these ports. */
+  /**
+   * With `worker_threads`: one app thread for each of these ports, 1 to 65535, each of them
+   * once. Without it there is one app thread, on `port`. No effect with `reusePort`, and on
+   * processes. Default: `[]`.
+   */
   ports?: Array<number | string> | null;
   /**
    * The process is the master's own, and ends with it, by `process.exit`. `false`: it belongs to
    * another program, such as a test runner. Then {@link Master.close} resolves with nothing left,
    * a start that fails rejects, and the event `close` tells of every end. See docs/testing.md.
-   * Not with `startMode: 'worker_threads'`. Default: true.
+   * Default: true.
    */
   exitProcess?: boolean | null;
   /** When what has died is started again. */
@@ -205,9 +216,9 @@ export type WorkerState = 'none' | 'online' | 'listening' | 'disconnected' | 'de
 
 /** The agent or an app worker at the moment of the look-up. */
 export interface WorkerInfo {
-  /** `cluster.worker.id` of an app worker; the number of the agent, from 1. */
+  /** `cluster.worker.id` of an app worker, of a thread its slot from 1; the number of the agent, from 1. */
   readonly id: number;
-  /** The process id. */
+  /** The process id; with `worker_threads`, here and wherever else a process id is named, the thread id. */
   readonly pid: number;
   /** The process id, by the name that egg-cluster has for it. */
   readonly workerId: number;

@@ -7,9 +7,6 @@ exports.Master = Master;
 /**
  * Start an Egg application: one agent, then the app workers.
  *
- * With `startMode: 'worker_threads'` the JavaScript egg-cluster that this package depends
- * on does all the work; the native master manages processes only.
- *
  * @param {Object} options - see `ClusterOptions` in index.d.ts
  * @param {function(Error=): void} [callback] - called without argument when all app workers listen
  * @return {Promise<Master>} resolves at the same time. If the start fails, the process
@@ -21,21 +18,10 @@ exports.startCluster = function startCluster(options, callback) {
   if (callback !== undefined && callback !== null && typeof callback !== 'function') {
     throw new TypeError(`callback of startCluster must be a function, but got ${typeof callback}`);
   }
-  const isThreaded = Boolean(options) && options.startMode === 'worker_threads';
-  const master = isThreaded ? createThreadMaster(options) : new Master(options);
+  const master = new Master(options);
   if (callback) master.ready(callback);
   const started = master.ready().then(() => master);
   // An error that the callback gets is handled there.
   if (callback) started.catch(() => {});
   return started;
 };
-
-function createThreadMaster(options) {
-  require('./lib/options').checkExitProcess(options);
-  if (options.sticky) require('./lib/sticky').checkSticky(options);
-  const { version } = require('@egg-cluster-rs/egg-cluster/package.json');
-  const ThreadMaster = require('@egg-cluster-rs/egg-cluster/lib/master');
-  const master = new ThreadMaster(options);
-  master.logger.info('[master] startMode worker_threads is run by the JavaScript egg-cluster %s', version);
-  return master;
-}

@@ -52,6 +52,14 @@ ownOnly(REASON, 'started and closed again and again, it leaves the process as it
   assert.deepStrictEqual(app.messages.filter(m => m.action !== 'test:report'), [], 'the parent is not Egg\'s');
 });
 
+ownOnly(REASON, 'threads end with their master, and the process goes on', async t => {
+  const app = await run(t, 'threadCycles');
+  const { seen } = await app.report('threadCycles');
+  const cycle = { pid: app.pid, listeners: Array(7).fill(0), left: [] };
+  assert.deepStrictEqual(seen, [ cycle, cycle, cycle ]);
+  await assertEnd(app);
+});
+
 ownOnly(REASON, 'two masters live in one process, and one outlives the other', async t => {
   const app = await run(t, 'two', { args: [ await freePort() ] });
   const { pids, after, listeners } = await app.report('two');

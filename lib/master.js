@@ -21,12 +21,16 @@ const Reporter = require('./reporter');
 const { createLogger } = require('./logger');
 const { nativeConfig } = require('./native_config');
 const { parseOptions, isProduction, readPackage } = require('./options');
+const { ignoredOptions, threadOptions } = require('./threads');
 const { WorkerManager, AgentWorker, AppWorker } = require('./views');
 
 const IDLE_SNAPSHOT = { phase: 'starting', agent: null, workers: [], slots: [], agentSlot: null };
 
 class Master extends EventEmitter {
   #native = null;
+  #binding = null;
+  /** Where agent and app workers are threads. */
+  #threads = null;
   #reporter = null;
   #ready = new Ready();
   #reloads = new Reloads();
@@ -57,11 +61,8 @@ class Master extends EventEmitter {
     super();
     this.options = parseOptions(options);
     this.#isReusePortGiven = options.reusePort !== undefined && options.reusePort !== null;
-    if (this.options.startMode === 'worker_threads') {
-      throw new TypeError('startMode \'worker_threads\' is served by startCluster(), not by Master, which manages processes');
-    }
     this.#ownsProcess = this.options.exitProcess !== false;
-    const binding = native.load();
+    this.#binding = native.load();
     const { name, version } = readPackage(path.join(this.options.framework, 'package.json'));
 
     this.isProduction = isProduction(this.options);
@@ -86,12 +87,18 @@ class Master extends EventEmitter {
       log: (...args) => this.log(...args),
       options: this.options,
       frameworkName: name,
+      lines: this.#hasThreads ? require('./thread_lines') : {},
     });
     this.#logStart(name, version);
+    if (this.#hasThreads) {
+      for (const text of ignoredOptions(options, this.options)) {
+        this.logger.warn('[master] startMode worker_threads: %s', text);
+      }
+    }
     this.#writePidFile();
     this.#listenToProcess();
-    this.#reservePorts(binding);
-    process.nextTick(() => this.#start(binding));
+    this.#reservePorts();
+    process.nextTick(() => this.#start());
   }
 
   /**
@@ -276,7 +283,12 @@ class Master extends EventEmitter {
     this.on('app-exit', data => this.onAppExit(data));
   }
 
-  #reservePorts({ PortReservation }) {
+  get #hasThreads() {
+    return this.options.startMode === 'worker_threads';
+  }
+
+  #reservePorts() {
+    const { PortReservation } = this.#binding;
     try {
       this.options.clusterPort = this.#reservePort(PortReservation);
       if (this.options.sticky) this.options.stickyWorkerPort = this.#reservePort(PortReservation);
@@ -292,20 +304,23 @@ class Master extends EventEmitter {
     return reservation.port;
   }
 
-  #start({ NativeMaster }) {
+  #start() {
     if (this.#ended) return;
     try {
-      const agentWorkerFile = this.#workerFile('getAgentWorkerFile', this.agentWorker);
-      const appWorkerFile = this.#workerFile('getAppWorkerFile', this.appWorker);
+      const files = {
+        agent: this.#workerFile('getAgentWorkerFile', this.agentWorker),
+        app: this.#workerFile('getAppWorkerFile', this.appWorker),
+      };
       this.#leaveReusePortToConfig();
       const config = nativeConfig({
         options: this.options,
         isProduction: this.isProduction,
-        agentWorkerFile,
-        appWorkerFile,
+        agentWorkerFile: files.agent,
+        appWorkerFile: files.app,
         warn: (...args) => this.logger.warn(...args),
       });
-      this.#native = new NativeMaster(JSON.stringify(config), text => this.#onEvent(JSON.parse(text)));
+      this.#native = new this.#binding.NativeMaster(JSON.stringify(config), text => this.#onEvent(JSON.parse(text)));
+      if (this.#hasThreads) this.#threads = this.#threadDriver(files);
       if (this.closed) {
         this.#closeNative();
         return;
@@ -316,6 +331,17 @@ class Master extends EventEmitter {
       return;
     }
     for (const { json, fromParent } of this.#pending.splice(0)) this.#native.send(json, fromParent);
+  }
+
+  #threadDriver(files) {
+    const ThreadDriver = require('./thread_driver');
+    return new ThreadDriver({
+      native: this.#native,
+      files,
+      optionsOf: slot => threadOptions(this.options, slot),
+      logger: this.logger,
+      log: (...args) => this.log(...args),
+    });
   }
 
   /** The script that the master or a look-alike of a worker names. */
@@ -364,10 +390,15 @@ class Master extends EventEmitter {
     'agent-replaced': (master, { code, signal }) => master.#announce('agent-exit', { code, signal }),
     'apps-forking': master => {
       master.appWorker.startTime = Date.now();
-      setImmediate(() => master.#handleUncaughtExceptions());
+      // cfork does it, which threads have never had.
+      if (!master.#hasThreads) setImmediate(() => master.#handleUncaughtExceptions());
     },
     'app-listening': (master, { pid, address }) => master.#announce('app-start', { workerId: pid, address }),
     'app-exited': (master, { pid, code, signal }) => master.#announce('app-exit', { workerId: pid, code, signal }),
+    'thread-spawn': (master, order) => master.#threads.spawn(order),
+    'thread-post': (master, order) => master.#threads.post(order),
+    'thread-terminate': (master, order) => master.#threads.terminate(order),
+    'thread-abandon': (master, order) => master.#threads.abandon(order),
     'ready': master => {
       master.isStarted = true;
       master.#ready.set(true);
@@ -425,6 +456,10 @@ class Master extends EventEmitter {
     for (const reservation of this.#reservations.splice(0)) reservation.release();
     if (this.#ownsProcess) {
       this.#onClosed();
+      // Node would wait for all threads. This comes after all other listeners.
+      if (this.#threads !== null && this.#threads.hasAbandoned) {
+        process.once('exit', exitCode => this.#binding.exitAtOnce(exitCode));
+      }
       process.exit(code);
     } else if (!this.#ended) {
       this.#ended = true;

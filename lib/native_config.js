@@ -11,6 +11,8 @@ const { drainConfig } = require('./drain_config');
 
 const DEFAULT_CLOSE_TIMEOUT_MS = 5000;
 const DEFAULT_AGENT_DEBUG_PORT = 5800;
+/** What needs processes: pings and drain use Node's channel, and the signals at its end. */
+const WITHOUT_PROCESSES = { watchdog: null, preloadFile: null, drain: null };
 /** Node's own test of whether its cluster gives inspector ports to the workers. */
 const INSPECTOR_ARG = /--inspect(?:-brk|-port)?|--debug-port/;
 
@@ -26,6 +28,7 @@ const INSPECTOR_ARG = /--inspect(?:-brk|-port)?|--debug-port/;
 function nativeConfig({ options, isProduction, agentWorkerFile, appWorkerFile, warn }) {
   const legacyTimeout = closeTimeout('EGG_MASTER_CLOSE_TIMEOUT', DEFAULT_CLOSE_TIMEOUT_MS, warn);
   const appCloseTimeoutMs = closeTimeout('EGG_APP_CLOSE_TIMEOUT', legacyTimeout, warn);
+  const threads = options.startMode === 'worker_threads';
   return {
     execPath: process.execPath,
     execArgv: childExecArgv(process.execArgv, process._eval),
@@ -43,9 +46,11 @@ function nativeConfig({ options, isProduction, agentWorkerFile, appWorkerFile, w
     production: Boolean(isProduction),
     isDebug: Boolean(options.isDebug),
     // By NODE_OPTIONS, too, as egg-bin does it: with the master's own port the agent would have no inspector.
-    agentInspectPort: options.isDebug || isInspected() ? agentInspectPort(warn) : null,
-    appInspectBase: isInspected() ? process.debugPort : null,
+    // Threads are seen by the inspector of the master.
+    agentInspectPort: (options.isDebug || isInspected()) && !threads ? agentInspectPort(warn) : null,
+    appInspectBase: isInspected() && !threads ? process.debugPort : null,
     shareListeners: sharesListeners(),
+    threads,
     appCloseTimeoutMs,
     agentCloseTimeoutMs: closeTimeout('EGG_AGENT_CLOSE_TIMEOUT', legacyTimeout, warn),
     ...supervisionConfig(options, Boolean(isProduction)),
@@ -55,6 +60,7 @@ function nativeConfig({ options, isProduction, agentWorkerFile, appWorkerFile, w
       appCloseTimeoutMs,
       fromEnv: (name, fallback) => closeTimeout(name, fallback, warn),
     }),
+    ...(threads && WITHOUT_PROCESSES),
   };
 }
 

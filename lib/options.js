@@ -12,6 +12,7 @@ const { exportsName, NO } = require('./framework_exports');
 const { frameworkMain } = require('./framework_main');
 const { checkSupervision } = require('./supervision');
 const { checkSticky } = require('./sticky');
+const { threadPlaces } = require('./threads');
 
 // Applications may mock process.cwd later on.
 const initialCwd = process.cwd();
@@ -38,6 +39,7 @@ function parseOptions(options) {
   parsed.port = parsePort('port', parsed.port) || undefined;
   parsePort('debugPort', parsed.debugPort);
   parsed.workers = parseWorkers(parsed.workers);
+  if (parsed.startMode === 'worker_threads') Object.assign(parsed, threadPlaces(parsed));
   if (parsed.sticky) parsed.sticky = checkSticky(parsed);
   if (parsed.require) parsed.require = [].concat(parsed.require);
 
@@ -96,13 +98,10 @@ function checkTypes(options) {
   checkExitProcess(options);
 }
 
-function checkExitProcess({ exitProcess, startMode }) {
+function checkExitProcess({ exitProcess }) {
   if (exitProcess === undefined || exitProcess === null || exitProcess === true) return;
   if (exitProcess !== false) {
     throw new TypeError(`options.exitProcess must be true or false, but got ${describe(exitProcess)}`);
-  }
-  if (startMode === 'worker_threads') {
-    throw new TypeError('options.exitProcess false is not possible with startMode \'worker_threads\', whose master always ends its process');
   }
 }
 
@@ -247,4 +246,4 @@ function assertThat(condition, message) {
   if (!condition) require('assert')(condition, message);
 }
 
-module.exports = { parseOptions, checkExitProcess, isProduction, readPackage };
+module.exports = { parseOptions, isProduction, readPackage };

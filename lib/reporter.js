@@ -19,13 +19,15 @@ class Reporter {
    * @param {Object} context.options - the options of the master
    * @param {string} context.frameworkName
    * @param {{info: Function, error: Function}} [context.console] - for cfork's lines
+   * @param {Object} [context.lines] - lines by event type that go before those of this file
    */
-  constructor({ logger, log, options, frameworkName, console = global.console }) {
+  constructor({ logger, log, options, frameworkName, console = global.console, lines = {} }) {
     this.logger = logger;
     this.log = log;
     this.options = options;
     this.frameworkName = frameworkName;
     this.console = console;
+    this.lines = { ...LINES, ...lines };
     /** How many app workers have lost their channel; cfork's lines tell it. */
     this.disconnects = 0;
     /** The pids whose closed channel was reported as "no refork", until their exit is reported so, too. */
@@ -34,7 +36,7 @@ class Reporter {
 
   /** @param {Object} event - one event of the native master */
   report(event) {
-    const line = LINES[event.type];
+    const line = this.lines[event.type];
     if (line) line(this, event);
   }
 
@@ -274,4 +276,4 @@ function logDate() {
     `${pad(now.getHours())}:${pad(now.getMinutes())}:${pad(now.getSeconds())}.${pad(now.getMilliseconds(), 3)}`;
 }
 
-module.exports = Reporter;
+module.exports = Object.assign(Reporter, { reportClosing, namedError, roleName, childName });

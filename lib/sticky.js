@@ -36,7 +36,7 @@ const NAMED_NETWORKS = {
  * @return {Object|*} the complete `sticky`; what is no object is returned as it is
  * @throws {TypeError|RangeError} something in it that is wrong
  */
-function checkSticky({ sticky, startMode }) {
+function checkSticky({ sticky }) {
   if (typeof sticky !== 'object') return sticky;
   if (Array.isArray(sticky)) throw new TypeError(`options.sticky must be true or an object, but got ${show(sticky)}`);
   for (const key of Object.keys(sticky)) {
@@ -45,9 +45,6 @@ function checkSticky({ sticky, startMode }) {
   const by = given(sticky.by) ? sticky.by : 'address';
   if (!Object.prototype.hasOwnProperty.call(DEFAULT_NAMES, by)) {
     throw new TypeError(`options.sticky.by must be one of ${list(Object.keys(DEFAULT_NAMES))}, but got ${show(by)}`);
-  }
-  if (by !== 'address' && startMode === 'worker_threads') {
-    throw new TypeError(`options.sticky.by ${show(by)} is not possible with startMode 'worker_threads'`);
   }
   const name = checkName(by, sticky.name);
   return {

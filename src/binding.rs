@@ -7,12 +7,12 @@ use napi::{Env, Error, Result, Status};
 use napi_derive::napi;
 
 use crate::core::event::{Command, Origin};
-use crate::driver::Driver;
 use crate::driver::config::Config;
+use crate::driver::{Driver, ThreadReport};
 use crate::error::RequestError;
 use crate::ipc::message::{self, ChildMessage, Line};
 use crate::sys::callback::Callback;
-use crate::sys::port;
+use crate::sys::{port, process};
 
 /// A master: one core thread with its children.
 #[napi]
@@ -81,6 +81,35 @@ impl NativeMaster {
         self.driver.release()
     }
 
+    /// The thread that was asked for under this key exists.
+    #[napi(catch_unwind)]
+    pub fn thread_started(&self, key: u32, thread_id: i32) {
+        self.driver
+            .report_thread(key, ThreadReport::Started { thread_id });
+    }
+
+    /// The thread that was asked for under this key could not be made.
+    #[napi(catch_unwind)]
+    pub fn thread_failed(&self, key: u32, reason: String) {
+        self.driver
+            .report_thread(key, ThreadReport::Failed { reason });
+    }
+
+    /// A thread has posted a message, here as JSON.
+    #[napi(catch_unwind)]
+    pub fn thread_message(&self, key: u32, message: String) {
+        let message = message.into();
+        self.driver
+            .report_thread(key, ThreadReport::Message { message });
+    }
+
+    /// A thread has ended.
+    #[napi(catch_unwind)]
+    pub fn thread_exited(&self, key: u32, code: i32) {
+        self.driver
+            .report_thread(key, ThreadReport::Exited { code });
+    }
+
     /// The cluster as it is now, as JSON.
     #[napi(catch_unwind)]
     pub fn snapshot(&self) -> Result<String> {
@@ -93,6 +122,12 @@ impl NativeMaster {
     fn command(&self, command: Command) -> Result<()> {
         self.driver.command(command).map_err(to_js)
     }
+}
+
+/// Ends this process without waiting for its threads, some of which cannot be ended.
+#[napi]
+pub fn exit_at_once(code: i32) {
+    process::exit_at_once(code)
 }
 
 /// A TCP port that nobody else is given while this object lives.

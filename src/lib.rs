@@ -3,7 +3,8 @@
 //! It forks one agent and N app workers, all ordinary `node` processes that run the
 //! unmodified scripts of `egg-cluster`. It is the primary of Node's cluster protocol towards
 //! them: it owns the listening sockets, hands each accepted connection to a worker, relays
-//! messages, replaces what dies, and ends everything in order and in time.
+//! messages, replaces what dies, and ends everything in order and in time. They can also be
+//! threads of this process, which open their ports by themselves: see [`driver`].
 //!
 //! # Layout
 //!

@@ -60,7 +60,8 @@ impl Cluster {
             "restart": { "stableTimeMs": 10_000, "maxDelayMs": 30_000, "intensityLimit": 60,
                 "intensityPeriodMs": 60_000, "giveUpMs": 60_000 },
             "watchdog": { "timeoutMs": 60_000, "bootTimeoutMs": null, "intervalMs": 5000,
-                "kills": true }
+                "kills": true },
+            "hold": { "timeoutMs": 10_000, "connections": 1024 }
         });
         let (settings, launch) = Config::parse(&config.to_string()).unwrap();
         let (send, events) = mpsc::channel();

@@ -12,7 +12,6 @@ const { app, withEnv } = require('./helpers/app');
 install();
 const Master = require('../../lib/master');
 const Ready = require('../../lib/ready');
-const { startCluster } = require('../..');
 
 const tick = () => new Promise(resolve => setImmediate(resolve));
 const NAMES = [ 'SIGINT', 'SIGQUIT', 'SIGTERM', 'SIGUSR2', 'exit', 'message', 'uncaughtException' ];
@@ -72,10 +71,6 @@ test('exceptions and messages of the process are not the master\'s', async t => 
   assert.deepStrictEqual(now.slice(5), before.slice(5));
   master.close();
   native.emit({ type: 'closed', code: 0 });
-});
-
-test('worker_threads ends its process: it is refused', () => {
-  assert.throws(() => startCluster({ startMode: 'worker_threads', exitProcess: false }), /^TypeError: options\.exitProcess false is not possible/);
 });
 
 test('an Error of another realm is a failure', async () => {

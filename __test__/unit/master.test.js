@@ -4,7 +4,6 @@ const assert = require('assert');
 const fs = require('fs');
 const path = require('path');
 const test = require('node:test');
-const util = require('util');
 
 const { install, FakeNativeMaster, FakePortReservation } = require('./helpers/fake_native');
 const { app, withEnv } = require('./helpers/app');
@@ -13,7 +12,7 @@ install();
 const Master = require('../../lib/master');
 const { startCluster } = require('../..');
 
-const SIGNALS = [ 'SIGINT', 'SIGQUIT', 'SIGTERM', 'exit', 'uncaughtException' ];
+const SIGNALS = [ 'SIGINT', 'SIGQUIT', 'SIGTERM', 'SIGUSR2', 'exit', 'uncaughtException' ];
 const tick = () => new Promise(resolve => setImmediate(resolve));
 
 /** Keep process.exit from ending the test, output off the screen, and listeners off the process. */
@@ -150,40 +149,18 @@ test('an error that the callback gets is not rejected a second time', async t =>
   assert.deepStrictEqual(rejections, []);
 });
 
-test('worker_threads is given to the JavaScript egg-cluster, with one line about it', async t => {
-  sandbox(t);
-  const created = [];
-  const lines = [];
-  class ThreadMaster {
-    constructor(options) {
-      this.logger = { info: (...args) => lines.push(util.format(...args)) };
-      created.push(options);
-    }
-    ready(callback) {
-      return callback ? callback() : Promise.resolve();
-    }
-  }
-  const file = require.resolve('@egg-cluster-rs/egg-cluster/lib/master');
-  const before = require.cache[file];
-  t.after(() => {
-    if (before) {
-      require.cache[file] = before;
-    } else {
-      delete require.cache[file];
-    }
-  });
-  require.cache[file] = { exports: ThreadMaster, id: file, filename: file, loaded: true };
-  const options = { startMode: 'worker_threads', ports: [ 7001 ] };
-  let called = 0;
-  const master = await startCluster(options, () => called++);
-  assert(master instanceof ThreadMaster);
-  assert.deepStrictEqual([ created, called ], [ [ options ], 1 ]);
-  assert.deepStrictEqual(lines, [ '[master] startMode worker_threads is run by the JavaScript egg-cluster 2.5.0' ]);
-});
-
-test('worker_threads is not for Master', t => {
-  sandbox(t);
-  assert.throws(() => new Master({ baseDir: app(t), startMode: 'worker_threads' }), /is served by startCluster\(\)/);
+test('worker_threads: the native master decides, orders go to the thread driver, cfork has no part', async t => {
+  const { master, native, out } = await create(t, { startMode: 'worker_threads', ports: [ 17001, 17002 ], workers: 3, drain: {} });
+  assert.deepStrictEqual([ native.config.threads, native.config.workers ], [ true, 2 ]);
+  assert.deepStrictEqual([ master.options.ports, master.options.workers ], [ [ 17001, 17002 ], 2 ]);
+  assert.match(out(), /WARN \d+ \[master\] startMode worker_threads: options\.drain has no effect/);
+  const before = process.listenerCount('uncaughtException');
+  native.emit({ type: 'apps-forking' }, { type: 'thread-post', key: 7, message: {} }, { type: 'thread-terminate', key: 7 });
+  native.emit({ type: 'app-forked', id: 2, pid: 5, slot: 1, reason: 'start', inspectPort: null, workers: [] });
+  await tick();
+  assert.strictEqual(process.listenerCount('uncaughtException'), before);
+  assert.match(out(), /\[master\] app_worker#2 \(tid:5\) start\n/);
+  assert.strictEqual(out().includes('start appWorker with args'), false);
 });
 
 test('worker scripts: overrides of a subclass, and of the look-alikes of the workers', async t => {

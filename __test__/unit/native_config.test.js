@@ -51,6 +51,7 @@ test('everything that the native master is told', t => {
     agentInspectPort: null,
     appInspectBase: null,
     shareListeners: false,
+    threads: false,
     appCloseTimeoutMs: 5000,
     agentCloseTimeoutMs: 5000,
     restart: { stableTimeMs: 10000, maxDelayMs: 30000, intensityLimit: 60, intensityPeriodMs: 60000, giveUpMs: 60000 },
@@ -91,6 +92,14 @@ test('inspector ports', t => {
   delete process.env.NODE_OPTIONS;
   assert.strictEqual(build().config.agentInspectPort, null);
   assert.strictEqual(build({ isDebug: true }).config.appInspectBase, null);
+});
+
+test('threads have no channel, no signals and no inspector of their own', t => {
+  withEnv(t, { NODE_OPTIONS: '--inspect-port=0', ...NO_TIMES });
+  const { config } = build({ startMode: 'worker_threads', isDebug: true, drain: { timeout: 100 }, watchdog: { stack: true } });
+  const { threads, agentInspectPort, appInspectBase, watchdog, preloadFile, drain } = config;
+  assert.strictEqual(threads, true);
+  assert.deepStrictEqual([ agentInspectPort, appInspectBase, watchdog, preloadFile, drain ], [ null, null, null, null, null ]);
 });
 
 test('listeners are shared under SCHED_NONE', t => {

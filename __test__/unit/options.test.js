@@ -76,7 +76,6 @@ const WRONG = [
   [ { title: 1n }, TypeError, /must be JSON/ ],
   [ { exitProcess: 'no' }, TypeError, /^options\.exitProcess must be true or false, but got 'no' \(string\)$/ ],
   [ { exitProcess: 0 }, TypeError, /^options\.exitProcess must be true or false, but got 0 \(number\)$/ ],
-  [ { exitProcess: false, startMode: 'worker_threads' }, TypeError, /^options\.exitProcess false is not possible with startMode 'worker_threads'/ ],
   [ { drain: true }, TypeError, /^options\.drain must be false or an object such as \{ timeout: 5000 \}, but got true/ ],
   [ { drain: 5000 }, TypeError, /options\.drain must be false or an object .*5000 \(number\)/ ],
   [ { drain: [ 1 ] }, TypeError, /options\.drain must be false or an object .*\(array\)/ ],

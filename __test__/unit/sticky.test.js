@@ -5,7 +5,6 @@ const test = require('node:test');
 
 const { checkSticky, stickyKey } = require('../../lib/sticky');
 const { parseOptions } = require('../../lib/options');
-const { startCluster } = require('../..');
 const { app } = require('./helpers/app');
 
 const check = sticky => checkSticky({ sticky });
@@ -74,10 +73,4 @@ test('what is wrong is refused by its name and value', () => {
   for (const entry of [ '', 'lo', '10/8', '::/129', '10.0.0.0/-1', '10.0.0.0/08x', 'fe80::1%eth0', 'constructor', 5 ]) {
     assert.throws(() => check({ by: 'forwarded', trust: [ entry ] }), /options\.sticky\.trust must hold/, String(entry));
   }
-});
-
-test('only the native master looks at heads', () => {
-  const options = { startMode: 'worker_threads', sticky: { by: 'forwarded' } };
-  assert.throws(() => startCluster(options), /sticky\.by 'forwarded' is not possible with startMode 'worker_threads'/);
-  assert.strictEqual(checkSticky({ ...options, sticky: true }), true);
 });

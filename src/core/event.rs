@@ -446,6 +446,9 @@ pub struct Settings {
     pub app_inspect_base: Option<u16>,
     /// Give listening sockets to the workers instead of handing over connections.
     pub share_listeners: bool,
+    /// Agent and app workers are threads of the master's process. Where others have a process
+    /// id they have a thread id, and app workers are numbered by their slots, from 1.
+    pub threads: bool,
     /// When what has died is started again.
     pub restart: RestartSettings,
     /// How hung children are found; `None`: not at all.
@@ -764,6 +767,8 @@ pub enum Event {
         reloaded: bool,
         /// Its slot had been given to a new worker when the channel closed.
         reforked: bool,
+        /// With `reforked`: after what delay, in ms.
+        refork_in_ms: Option<u64>,
         /// The process ids of all workers known at this moment, this one included.
         pids: Vec<i32>,
         /// It ended while the application was starting: the master gives up.

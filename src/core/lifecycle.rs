@@ -65,10 +65,9 @@ impl Core {
     }
 
     /// All app workers listen: open the public port of sticky mode, or be ready at once.
-    pub(super) fn on_all_started(&mut self, now: Instant, address: &WorkerAddress) {
+    pub(super) fn on_all_started(&mut self, now: Instant) {
         self.workers.all_started = true;
         self.refill_slots(now);
-        self.public_address_from(address);
         if self.settings.sticky_port.is_some() {
             self.phase = Phase::Opening;
             self.open_sticky_listener();
@@ -77,7 +76,8 @@ impl Core {
         }
     }
 
-    fn public_address_from(&mut self, address: &WorkerAddress) {
+    /// The address of the application is that of a worker, which has just become ready.
+    pub(super) fn set_public_address(&mut self, address: &WorkerAddress) {
         let port = if self.settings.sticky_port.is_some() {
             self.public.port
         } else {

@@ -16,6 +16,7 @@
 //! | [`reload`] | replacing the workers, slot by slot |
 //! | [`agent_reload`] | replacing the agent before them |
 //! | [`drain`] | letting workers finish what they have before they are ended |
+//! | [`threads`] | what differs where children are threads |
 //! | [`shutdown`] | ending a child and its descendants, and closing everything in order |
 //! | [`cluster`] | the primary's side of Node's cluster protocol, and its listeners |
 //! | [`handoff`] | connections: who gets one, and what happens to it when that fails |
@@ -54,6 +55,7 @@ mod scheduler;
 mod shutdown;
 #[cfg(test)]
 mod tests;
+mod threads;
 mod timer;
 pub mod trust;
 mod watchdog;
@@ -120,7 +122,7 @@ impl Core {
             address: String::new(),
         };
         Self {
-            workers: Workers::new(settings.workers, settings.app_inspect_base),
+            workers: Workers::new(&settings),
             sticky: Sticky::new(settings.workers),
             restarts: Restarts::new(settings.restart, settings.workers),
             watchdog: Watchdog::new(&settings),
@@ -306,11 +308,14 @@ impl Core {
         }
     }
 
-    /// The role, number and process id of a child that is not reaped.
+    /// The role, number (as it is shown) and process id of a child that is not reaped.
     fn identify(&self, child: ChildId) -> Option<(&'static str, u32, i32)> {
         match child {
             ChildId::Agent(id) => Some(("agent", id, self.agent.pid_of(id)?)),
-            ChildId::App(id) => Some(("app", id, self.workers.get(id)?.pid?)),
+            ChildId::App(id) => {
+                let worker = self.workers.get(id)?;
+                Some(("app", self.workers.number(id, worker.slot), worker.pid?))
+            }
         }
     }
 }

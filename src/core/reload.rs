@@ -96,7 +96,7 @@ impl Core {
     }
 
     fn advance_reload(&mut self, now: Instant) {
-        let surge = if self.settings.production {
+        let surge = if self.settings.production || self.settings.threads {
             1
         } else {
             self.workers.slot_count() as usize
@@ -111,6 +111,10 @@ impl Core {
                 continue;
             }
             let is_empty = current.is_none();
+            if self.settings.threads && !is_empty {
+                self.vacate(now, slot);
+                continue;
+            }
             self.timers.cancel(Timer::Refork(slot));
             let id = self.fork_worker(now, slot, ForkReason::Reload);
             if is_empty {
@@ -121,6 +125,20 @@ impl Core {
             }
         }
         self.finish_reload(now);
+    }
+
+    /// Ends the thread of a slot, which comes again when it is empty: two threads of one slot
+    /// cannot have its port at the same time.
+    fn vacate(&mut self, now: Instant, slot: u32) {
+        let Some(old) = self.workers.in_slot(slot) else {
+            return;
+        };
+        if let Some(reload) = &mut self.reload {
+            reload.todo.push_front(slot);
+            reload.outgoing.insert(old);
+        }
+        self.workers.put_in_slot(slot, None);
+        self.end_worker(now, old, EndReason::Reload);
     }
 
     fn next_slot(&mut self, surge: usize) -> Option<(u32, Instant)> {
@@ -215,16 +233,18 @@ impl Core {
         else {
             return false;
         };
+        let slot = reload.incoming.get(&id).copied().unwrap_or_default();
+        let number = self.workers.number(id, slot);
         self.emit(Event::ReloadFailed {
-            reason: format!("the new worker app_worker#{id} failed: {reason}"),
+            reason: format!("the new worker app_worker#{number} failed: {reason}"),
         });
         for (&other, &slot) in &reload.incoming {
             if self.workers.get(other).is_some() && self.workers.in_slot(slot) != Some(other) {
                 self.leave_listeners(now, other);
                 self.end_worker(now, other, EndReason::Reload);
             }
-            if self.settings.production && self.workers.in_slot(slot).is_none() {
-                // Its old worker died meanwhile.
+            if self.reforks() && self.workers.in_slot(slot).is_none() {
+                // Its old worker died meanwhile, or had to make room.
                 self.timers.set_if_idle(Timer::Refork(slot), now);
             }
         }

@@ -223,7 +223,9 @@ impl Core {
     pub(super) fn slot_views(&self) -> Vec<SlotView> {
         let view = |(slot, backoff): (u32, &Backoff)| {
             let waiting = self.timers.is_set(Timer::Refork(slot));
-            backoff.view(Some(slot), self.workers.in_slot(slot), waiting)
+            let worker = self.workers.in_slot(slot);
+            let number = worker.map(|id| self.workers.number(id, slot));
+            backoff.view(Some(slot), number, waiting)
         };
         (0..).zip(&self.restarts.slots).map(view).collect()
     }

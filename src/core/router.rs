@@ -38,16 +38,29 @@ struct Realport {
     protocol: serde_json::Value,
 }
 
-/// `data` of `reuse-port-listening`: the result of Node's `server.address()`.
+/// `data` of `reuse-port-listening`, and of a thread's `listening`: the result of Node's
+/// `server.address()`.
 #[derive(Debug, Deserialize)]
-struct ServerAddress {
-    address: Option<String>,
-    family: Option<serde_json::Value>,
-    port: Option<i64>,
+#[serde(untagged)]
+enum ServerAddress {
+    /// Of a unix socket.
+    Path(String),
+    /// The same, as Egg 4 tells it.
+    NamedPath {
+        address: String,
+        /// Always -1: what tells the two forms apart.
+        #[serde(rename = "addressType")]
+        _address_type: i8,
+    },
+    Tcp {
+        address: Option<String>,
+        family: Option<serde_json::Value>,
+        port: Option<i64>,
+    },
 }
 
 /// `app-start`, by which the workers of Egg 4 say that they listen, also where Node's cluster
-/// has said so before. Those that bind by themselves say it in this way only.
+/// has said so before. Threads, and workers that bind by themselves, say it in this way only.
 #[derive(Deserialize)]
 struct AppStart {
     data: AppStartData,
@@ -143,9 +156,11 @@ impl Core {
             .or(envelope.receiver_worker_id.as_ref());
         if let Some(receiver) = receiver {
             return match receiver.parse::<i32>() {
-                Ok(pid) if pid == self.settings.master_pid => Destination::Master,
+                // Ids of threads are small: the master may have the same as its process id.
                 Ok(pid) if Some(pid) == self.agent.pid() => Destination::Agent,
-                Ok(pid) => Destination::App(Some(pid)),
+                Ok(pid) if self.workers.has_pid(pid) => Destination::App(Some(pid)),
+                Ok(pid) if pid == self.settings.master_pid => Destination::Master,
+                Ok(_) => Destination::Nobody,
                 Err(_) => Destination::Nobody,
             };
         }
@@ -183,16 +198,23 @@ impl Core {
     ) {
         match (message.envelope.action.as_deref(), child) {
             (Some("agent-start"), Some(ChildId::Agent(_))) => self.on_agent_started(now),
-            (Some("realport"), Some(ChildId::App(_))) => self.on_realport(message),
+            (Some("realport"), Some(ChildId::App(id))) => self.on_realport(id, message),
+            (Some("listening"), Some(ChildId::App(id))) if self.settings.threads => {
+                if let Some(address) = server_address(message) {
+                    self.on_worker_listening(now, id, address, false);
+                }
+            }
             (Some("reuse-port-listening"), Some(ChildId::App(id))) => {
-                if let Some(address) = reuse_port_address(message) {
+                if let Some(address) = server_address(message) {
                     self.on_worker_listening(now, id, address, true);
                 }
             }
             (Some("app-start"), Some(ChildId::App(id))) => {
                 if let Ok(start) = serde_json::from_slice::<AppStart>(&message.text) {
-                    if start.reuse_port {
-                        self.on_worker_listening(now, id, worker_address(start.data.address), true);
+                    // Elsewhere Node's cluster has told it.
+                    if start.reuse_port || self.settings.threads {
+                        let address = worker_address(start.data.address);
+                        self.on_worker_listening(now, id, address, start.reuse_port);
                     }
                     // JavaScript has its `app-start` from the listening that stands behind it.
                     return;
@@ -208,7 +230,7 @@ impl Core {
         }
     }
 
-    fn on_realport(&mut self, message: &UserMessage) {
+    fn on_realport(&mut self, id: u32, message: &UserMessage) {
         let Some(data) = data_of(message) else { return };
         let Ok(realport) = serde_json::from_str::<Realport>(data.get()) else {
             return;
@@ -226,7 +248,8 @@ impl Core {
             .as_str()
             .filter(|text| !text.is_empty())
             .map(String::from);
-        if port.is_some() {
+        let slot = self.workers.get(id).map(|worker| worker.slot);
+        if port.is_some() && slot.is_some_and(|slot| self.is_known_by(slot)) {
             self.public.port = port;
         }
         if let Some(protocol) = &protocol {
@@ -315,23 +338,33 @@ fn wants_agent(message: &UserMessage) -> bool {
     data.is_some_and(|data| data.agent)
 }
 
-fn reuse_port_address(message: &UserMessage) -> Option<WorkerAddress> {
+fn server_address(message: &UserMessage) -> Option<WorkerAddress> {
     let address = serde_json::from_str(data_of(message)?.get()).ok()?;
     Some(worker_address(address))
 }
 
 fn worker_address(address: ServerAddress) -> WorkerAddress {
-    let is_v6 = address
-        .family
-        .is_some_and(|family| family == "IPv6" || family == 6);
-    // The wildcard is what `listening` calls null: no host of its own.
-    let host = address
-        .address
-        .filter(|host| host != "::" && host != "0.0.0.0");
+    let (address, family, port) = match address {
+        ServerAddress::Path(address) | ServerAddress::NamedPath { address, .. } => {
+            return WorkerAddress {
+                address_type: (-1).into(),
+                address: Some(address),
+                port: None,
+                fd: None,
+            };
+        }
+        ServerAddress::Tcp {
+            address,
+            family,
+            port,
+        } => (address, family, port),
+    };
+    let is_v6 = family.is_some_and(|family| family == "IPv6" || family == 6);
     WorkerAddress {
         address_type: if is_v6 { 6.into() } else { 4.into() },
-        address: host,
-        port: address.port,
+        // The wildcard is what `listening` calls null: no host of its own.
+        address: address.filter(|host| host != "::" && host != "0.0.0.0"),
+        port,
         fd: None,
     }
 }

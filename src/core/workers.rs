@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use super::event::{
     ChildId, ConnId, Event, ExitStatus, ForkReason, LastExit, ListenerId, Output, ReforkDecision,
-    Signal, SpawnSpec, WorkerAddress, WorkerState, WorkerView,
+    Settings, Signal, SpawnSpec, WorkerAddress, WorkerState, WorkerView,
 };
 use super::handoff::StickyQueue;
 use super::lifecycle::Phase;
@@ -25,6 +25,8 @@ pub(super) struct Workers {
     slots: Vec<Option<u32>>,
     next_id: u32,
     next_inspect_port: Option<u16>,
+    /// Workers are shown by the numbers of their slots, and not by their own.
+    numbered_by_slot: bool,
     /// The first fork has been done.
     pub(super) forked: bool,
     first_forked_at: Option<Instant>,
@@ -52,7 +54,8 @@ pub(super) struct Worker {
     pub(super) ending: Option<EndReason>,
     /// Our own code runs in it and can drain it.
     pub(super) can_drain: bool,
-    reforked: bool,
+    /// What has been decided about its slot when its channel closed.
+    refork: Refork,
     inspect_port: Option<u16>,
     next_seq: u64,
     /// Ports that it was given and has not said to listen on.
@@ -105,12 +108,13 @@ impl Worker {
 }
 
 impl Workers {
-    pub(super) fn new(slots: u32, inspect_base: Option<u16>) -> Self {
+    pub(super) fn new(settings: &Settings) -> Self {
         Self {
             by_id: BTreeMap::new(),
-            slots: vec![None; slots as usize],
+            slots: vec![None; settings.workers as usize],
             next_id: 1,
-            next_inspect_port: inspect_base,
+            next_inspect_port: settings.app_inspect_base,
+            numbered_by_slot: settings.threads,
             forked: false,
             first_forked_at: None,
             started: 0,
@@ -144,6 +148,11 @@ impl Workers {
     /// Some are being forked.
     pub(super) fn any_spawning(&self) -> bool {
         self.by_id.values().any(|worker| worker.pid.is_none())
+    }
+
+    /// The number that a worker is shown with.
+    pub(super) fn number(&self, id: u32, slot: u32) -> u32 {
+        if self.numbered_by_slot { slot + 1 } else { id }
     }
 
     pub(super) fn slot_count(&self) -> u32 {
@@ -180,6 +189,11 @@ impl Workers {
         }
     }
 
+    /// Some worker has this process id.
+    pub(super) fn has_pid(&self, pid: i32) -> bool {
+        self.by_id.values().any(|worker| worker.pid == Some(pid))
+    }
+
     pub(super) fn pids(&self) -> Vec<i32> {
         self.by_id
             .values()
@@ -200,7 +214,7 @@ impl Workers {
     pub(super) fn views(&self) -> Vec<WorkerView> {
         let view = |(id, worker): (u32, &Worker)| {
             Some(WorkerView {
-                id,
+                id: self.number(id, worker.slot),
                 pid: worker.pid?,
                 slot: Some(worker.slot),
                 state: worker.state,
@@ -246,7 +260,7 @@ impl Core {
             exited_after_disconnect: false,
             ending: None,
             can_drain: false,
-            reforked: false,
+            refork: Refork::Disabled,
             inspect_port: self.workers.take_inspect_port(),
             next_seq: 0,
             untold_ports: Vec::new(),
@@ -272,7 +286,7 @@ impl Core {
         let (slot, reason, inspect_port) = (worker.slot, worker.reason, worker.inspect_port);
         let workers = self.workers.ids().collect();
         self.emit(Event::AppForked {
-            id,
+            id: self.workers.number(id, slot),
             pid,
             slot,
             reason,
@@ -281,6 +295,7 @@ impl Core {
         });
         self.tell_debug_port("app", inspect_port, pid);
         self.end_latecomer(now, ChildId::App(id));
+        self.end_if_unwanted(now, id);
     }
 
     pub(super) fn on_spawn_failed(&mut self, now: Instant, child: ChildId, reason: String) {
@@ -296,7 +311,7 @@ impl Core {
         };
         self.emit(Event::SpawnFailed {
             role: "app",
-            id,
+            id: self.workers.number(id, worker.slot),
             reason: reason.clone(),
         });
         if self.workers.in_slot(worker.slot) == Some(id) {
@@ -309,7 +324,9 @@ impl Core {
             self.finish_what_ends(now);
         } else if !self.workers.all_started {
             self.fail(now);
-        } else if !self.on_reload_worker_gone(now, id, &reason) && self.settings.production {
+        } else if worker.ending.is_some() {
+            self.on_reload_worker_left(now, id);
+        } else if !self.on_reload_worker_gone(now, id, &reason) && self.reforks() {
             self.timers
                 .set(Timer::Refork(worker.slot), now + SPAWN_RETRY);
         }
@@ -331,9 +348,11 @@ impl Core {
             return;
         };
         worker.state = WorkerState::Listening;
-        let Some(pid) = worker.pid else { return };
+        let (slot, Some(pid)) = (worker.slot, worker.pid) else {
+            return;
+        };
         self.emit(Event::AppListening {
-            id,
+            id: self.workers.number(id, slot),
             pid,
             address: address.clone(),
             reuse_port,
@@ -345,6 +364,9 @@ impl Core {
 
     /// The address is the one that the application is reached by.
     fn is_public(&self, address: &WorkerAddress) -> bool {
+        if self.settings.threads {
+            return true;
+        }
         if let Some(port) = self.settings.sticky_port {
             return address.port == Some(i64::from(port));
         }
@@ -365,7 +387,9 @@ impl Core {
         let Some(worker) = self.workers.get(id) else {
             return;
         };
-        let Some(pid) = worker.pid else { return };
+        let (slot, Some(pid)) = (worker.slot, worker.pid) else {
+            return;
+        };
         self.tell_agent_pids();
         self.workers.started += 1;
         let all_started = self.workers.all_started;
@@ -381,19 +405,22 @@ impl Core {
             .first_forked_at
             .map_or(Duration::ZERO, |at| now - at);
         self.emit(Event::AppStarted {
-            id,
+            id: self.workers.number(id, slot),
             pid,
             address: address.clone(),
             remain,
             elapsed_ms: millis(elapsed),
         });
+        if self.is_known_by(slot) {
+            self.set_public_address(&address);
+        }
         if all_started {
             let ready = self.egg_ready("app");
             self.tell_apps(&ready);
             self.on_reload_worker_ready(now, id);
             self.offer_held_sticky(now);
         } else if remain == 0 && self.phase == Phase::Starting {
-            self.on_all_started(now, &address);
+            self.on_all_started(now);
         }
     }
 
@@ -408,11 +435,11 @@ impl Core {
             return;
         };
         worker.state = WorkerState::Disconnected;
-        let pid = worker.pid.unwrap_or_default();
+        let (slot, pid) = (worker.slot, worker.pid.unwrap_or_default());
         let exited_after_disconnect = worker.exited_after_disconnect;
         let refork = self.decide_refork(now, id);
         self.emit(Event::AppDisconnected {
-            id,
+            id: self.workers.number(id, slot),
             pid,
             exited_after_disconnect,
             state: WorkerState::Disconnected,
@@ -440,11 +467,12 @@ impl Core {
         {
             return Refork::Disabled;
         }
-        if !self.settings.production {
+        if !self.reforks() {
             return Refork::Off;
         }
         let (slot, ready_for) = (worker.slot, worker.ready_at.map(|at| now - at));
-        let delay = self.restarts.after_death(now, slot, ready_for);
+        let mut delay = self.restarts.after_death(now, slot, ready_for);
+        delay.time = delay.time.max(self.least_refork_delay());
         if delay.time.is_zero() {
             Refork::Now
         } else {
@@ -465,7 +493,7 @@ impl Core {
             return;
         };
         let slot = worker.slot;
-        worker.reforked = matches!(refork, Refork::Now | Refork::After(_));
+        worker.refork = refork;
         if self.workers.in_slot(slot) == Some(id) {
             self.workers.put_in_slot(slot, None);
         }
@@ -520,20 +548,22 @@ impl Core {
         let reason = describe(&status);
         if worker.ending.is_none() && !closing {
             let pid = worker.pid.unwrap_or_default();
-            let exit = LastExit::new(id, pid, status.clone(), worker.ready_at.is_some());
+            let number = self.workers.number(id, worker.slot);
+            let exit = LastExit::new(number, pid, status.clone(), worker.ready_at.is_some());
             if let Some(backoff) = self.restarts.slot_mut(worker.slot) {
                 backoff.record_exit(exit);
             }
         }
         self.emit(Event::AppExited {
-            id,
+            id: self.workers.number(id, worker.slot),
             pid: worker.pid.unwrap_or_default(),
             status,
             exited_after_disconnect: worker.exited_after_disconnect,
             state: WorkerState::Dead,
             expected: closing || worker.ending.is_some(),
             reloaded: worker.ending == Some(EndReason::Reload),
-            reforked: worker.reforked,
+            reforked: matches!(worker.refork, Refork::Now | Refork::After(_)),
+            refork_in_ms: worker.refork.delay_ms(),
             pids,
             while_starting,
             by_debugger,

@@ -46,6 +46,9 @@ pub struct Config {
     agent_inspect_port: Option<u16>,
     app_inspect_base: Option<u16>,
     share_listeners: bool,
+    /// Children are threads, made by JavaScript; nothing of the above is used to start them.
+    #[serde(default)]
+    threads: bool,
     app_close_timeout_ms: u64,
     agent_close_timeout_ms: u64,
     restart: RestartConfig,
@@ -255,6 +258,7 @@ impl Config {
             agent_inspect_port: self.agent_inspect_port,
             app_inspect_base: self.app_inspect_base,
             share_listeners: self.share_listeners,
+            threads: self.threads,
             restart: self.restart.into_settings(),
             watchdog: self.watchdog.map(WatchdogConfig::into_settings),
             app_close_timeout: Duration::from_millis(self.app_close_timeout_ms),

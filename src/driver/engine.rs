@@ -13,6 +13,7 @@ use super::config::Launch;
 use super::orphans;
 use super::peeks::Peeks;
 use super::tables::{Connections, Listener};
+use super::threads::Threads;
 use crate::core::Core;
 use crate::core::event::{ChildId, Command, Event, Input, ListenerId, Output, Settings, Snapshot};
 use crate::sys;
@@ -38,6 +39,8 @@ pub(super) struct Engine {
     pub(super) launch: Launch,
     pub(super) sink: EventSink,
     pub(super) children: HashMap<ChildId, Child>,
+    /// Where children are threads.
+    pub(super) threads: Option<Threads>,
     /// Descendants as they were listed when a child was first signalled.
     pub(super) descendants: HashMap<ChildId, Vec<sys::process_tree::Identity>>,
     pub(super) connections: Connections,
@@ -61,6 +64,7 @@ impl Engine {
         Rc::new_cyclic(|me| {
             RefCell::new(Self {
                 me: me.clone(),
+                threads: settings.threads.then(Threads::default),
                 core: Core::new(settings),
                 launch,
                 sink,
@@ -115,6 +119,9 @@ impl Engine {
 
     fn perform(&mut self) {
         while let Some(output) = self.core.poll_output() {
+            let Some(output) = self.perform_on_threads(output) else {
+                continue;
+            };
             match output {
                 Output::Spawn(spec) => self.spawn(&spec),
                 Output::Send { child, frame } => self.send(child, frame),

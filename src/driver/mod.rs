@@ -7,6 +7,7 @@
 //! | [`engine`] | holds the core, feeds it inputs and performs its outputs; its parts are |
 //! | [`channels`] | — reading and writing what goes between master and children |
 //! | [`processes`] | — starting, signalling and reaping children |
+//! | [`threads`] | — children that are threads: has JavaScript make, feed and end them |
 //! | [`sockets`] | — binding, accepting, looking at connections |
 //! | [`child`] | one child: its process id, its channel, what waits there |
 //! | [`hang_stack`] | where the JavaScript of a hung process is |
@@ -33,6 +34,7 @@ mod processes;
 mod sockets;
 mod tables;
 mod tasks;
+mod threads;
 
 use std::any::Any;
 use std::io;
@@ -47,6 +49,7 @@ use crate::core::event::{Command, Event, Settings, Snapshot};
 use crate::error::RequestError;
 use config::Launch;
 use engine::Engine;
+pub use threads::ThreadReport;
 
 /// Receives each event as JSON, on the core thread.
 pub type EventSink = Arc<dyn Fn(String) + Send + Sync>;
@@ -58,6 +61,7 @@ const ANSWER_LIMIT: Duration = Duration::from_secs(1);
 #[derive(Debug)]
 enum Request {
     Command(Command),
+    Thread { key: u32, report: ThreadReport },
     Snapshot(sync_mpsc::Sender<Snapshot>),
     Stop,
 }
@@ -103,6 +107,12 @@ impl Driver {
         self.requests
             .send(Request::Command(command))
             .map_err(|_| RequestError::Ended)
+    }
+
+    /// Says what has become of the thread that was asked for under this key. When the core
+    /// thread has ended, it is of no interest any more.
+    pub fn report_thread(&self, key: u32, report: ThreadReport) {
+        let _ = self.requests.send(Request::Thread { key, report });
     }
 
     /// The cluster as it is now; an empty one when everything has ended.
@@ -196,6 +206,9 @@ fn run(
             tokio::select! {
                 request = inbox.recv() => match request {
                     Some(Request::Command(command)) => engine.borrow_mut().command(command),
+                    Some(Request::Thread { key, report }) => {
+                        engine.borrow_mut().on_thread(key, report);
+                    }
                     // A caller that has given up waiting is no error.
                     Some(Request::Snapshot(reply)) => {
                         let _ = reply.send(engine.borrow().snapshot());

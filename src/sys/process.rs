@@ -37,6 +37,13 @@ impl ExitStatus {
     }
 }
 
+/// Ends this process at once: no handler runs, and no other thread is waited for.
+pub fn exit_at_once(code: i32) -> ! {
+    // SAFETY: it takes no pointer, may be called at any time and on any thread, and does not
+    // return.
+    unsafe { libc::_exit(code) }
+}
+
 /// Opens a pidfd, a descriptor that becomes readable when the process has ended. It does not
 /// reap: call [`try_reap`] then. The caller guarantees that the process is not reaped yet.
 ///

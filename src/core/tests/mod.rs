@@ -15,6 +15,7 @@ mod reloading;
 mod restarting;
 mod scale;
 mod sticky;
+mod threads;
 mod watching;
 mod workers;
 
@@ -98,6 +99,7 @@ pub(super) fn settings(workers: u32) -> Settings {
         agent_inspect_port: None,
         app_inspect_base: None,
         share_listeners: false,
+        threads: false,
         restart: RestartSettings {
             stable_time: Duration::from_secs(10),
             max_delay: Duration::from_secs(30),
@@ -434,16 +436,17 @@ impl World {
             });
             return;
         }
-        self.next_pid += 1;
-        self.pids.insert(child, self.next_pid);
-        self.alive.insert(child);
         if !self.spawn_later {
             self.answer_spawn(child);
         }
     }
 
+    /// What was to be started exists.
     pub fn answer_spawn(&mut self, child: ChildId) {
-        let pid = self.pids[&child];
+        self.next_pid += 1;
+        self.pids.insert(child, self.next_pid);
+        self.alive.insert(child);
+        let pid = self.next_pid;
         self.feed(Input::Spawned { child, pid });
     }
 

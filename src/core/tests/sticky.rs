@@ -152,8 +152,8 @@ fn a_slow_worker_gets_a_window_and_the_rest_waits() {
     assert!(sent(&world, 0) && !sent(&world, 1), "one until it answers");
     world.ack_sticky(1, conns[0]);
     assert!(sent(&world, 1) && !sent(&world, 2));
-    for n in 1..10 {
-        world.ack_sticky(1, conns[n]);
+    for &conn in &conns[1..10] {
+        world.ack_sticky(1, conn);
     }
     assert!(sent(&world, 11) && !sent(&world, 12), "two while more wait");
 }
