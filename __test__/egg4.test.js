@@ -46,3 +46,10 @@ check('the startCluster of a framework of TypeScript', egg4, async t => {
   assert.match(app.out, /\[master\] framework-ts started on/);
   assert.strictEqual((await get(app.port)).status, 200);
 });
+
+check('Egg 4: as threads, which say that they listen by app-start alone', egg4, async t => {
+  const port = await freePort();
+  const options = { framework: egg4.framework, env: 'prod', startMode: 'worker_threads', port, ports: [ port ] };
+  const app = await t.ready({ app: 'egg', copy: true, cwd: egg4.cwd, options });
+  assert.strictEqual((await get(port)).json.pid, app.pid);
+});
