@@ -48,6 +48,12 @@ module.exports = [
     rules: { 'no-console': 'off' },
   },
   {
+    files: [ '__test__/fixtures/apps/egg-esm/**' ],
+    languageOptions: { sourceType: 'module' },
+    // Modules are strict by themselves.
+    rules: { strict: 'off' },
+  },
+  {
     files: [ '**/test/mocha/**', '__test__/fixtures/runners/mocha/**' ],
     languageOptions: { globals: globals.mocha },
   },

@@ -6,32 +6,13 @@ const fs = require('fs');
 const { test } = require('./helper/test');
 const { get } = require('./helper/http');
 const { freePort } = require('./helper/ports');
+const { startEgg, sendNews: send, heardBy } = require('./helper/egg_app');
 const { startLoad } = require('./helper/load');
 const { poll } = require('./helper/processes');
 
 const egg = path.dirname(require.resolve('egg/package.json'));
 
-// A real Egg application in which every messenger has had egg-ready.
-async function start(t, { options, ...config } = {}) {
-  const app = await t.ready({ app: 'egg', copy: true, ...config, options: { framework: egg, workers: 2, env: 'prod', ...options } });
-  const isReady = m => m.action === 'egg:heard' && m.data.action === 'egg-ready';
-  await app.until('egg-ready everywhere', () => app.found(isReady).length >= app.options.workers + 1);
-  const heard = app.found(isReady).map(m => m.data);
-  return {
-    app,
-    pids: heard.filter(h => h.role === 'app').map(h => h.pid).sort(),
-    agent: heard.find(h => h.role === 'agent').pid,
-  };
-}
-
-const news = (app, since) => app.found(m => m.action === 'egg:heard' && m.data.action === 'news', since).map(m => m.data.pid).sort();
-
-async function send(app, query, count) {
-  const since = app.mark();
-  const { json } = await get(app.port, `/send?${query}`);
-  await app.until(`${count} receiver(s) of ${query}`, () => news(app, since).length >= count);
-  return { sender: json.pid, receivers: news(app, since) };
-}
+const start = (t, config) => startEgg(t, egg, config);
 
 test('an Egg application starts, serves and ends, with nothing on stderr', async t => {
   const { app, pids } = await start(t, { env: { NODE_ENV: 'production' } });
@@ -79,7 +60,7 @@ test('after a restart of the agent both sides know each other again', async t =>
 
 test('schedules run: `worker` on one worker a time, `all` on each', async t => {
   const { app, pids } = await start(t);
-  const ticks = action => app.found(m => m.action === 'egg:heard' && m.data.action === action).map(m => m.data.pid);
+  const ticks = action => heardBy(app, action);
   await app.until('two ticks', () => ticks('tick-worker').length >= 2 && ticks('tick-all').length >= 4);
   assert.ok(ticks('tick-worker').every(pid => pids.includes(pid)));
   assert.deepStrictEqual([ ...new Set(ticks('tick-all')) ].sort(), pids);

@@ -38,6 +38,7 @@ class Master extends EventEmitter {
   #listeners = new ProcessListeners();
   #reservations = [];
   #workerFiles = null;
+  #isReusePortGiven = false;
   /** Messages sent before the native master exists. */
   #pending = [];
   /** The action that the native master has just announced, and acted upon already. */
@@ -59,6 +60,7 @@ class Master extends EventEmitter {
   constructor(options) {
     super();
     this.options = parseOptions(options);
+    this.#isReusePortGiven = options.reusePort !== undefined && options.reusePort !== null;
     this.#ownsProcess = this.options.exitProcess !== false;
     this.#binding = native.load();
     const { name, version } = readPackage(path.join(this.options.framework, 'package.json'));
@@ -209,9 +211,16 @@ class Master extends EventEmitter {
 
   #defaultWorkerFiles() {
     if (this.#workerFiles === null) {
-      this.#workerFiles = require('./worker_files').resolveWorkerFiles(this.options.framework);
+      const { resolveWorkerFiles } = require('./worker_files');
+      this.#workerFiles = resolveWorkerFiles(this.options.framework, this.options.baseDir);
     }
     return this.#workerFiles;
+  }
+
+  /** The workers of Egg 4 ask `config.cluster.listen.reusePort` only where the options have none, not even false. */
+  #leaveReusePortToConfig() {
+    const isEgg4 = this.#workerFiles !== null && this.#workerFiles.package === '@eggjs/cluster';
+    if (isEgg4 && !this.#isReusePortGiven) delete this.options.reusePort;
   }
 
   #logStart(name, version) {
@@ -302,6 +311,7 @@ class Master extends EventEmitter {
         agent: this.#workerFile('getAgentWorkerFile', this.agentWorker),
         app: this.#workerFile('getAppWorkerFile', this.appWorker),
       };
+      this.#leaveReusePortToConfig();
       const config = nativeConfig({
         options: this.options,
         isProduction: this.isProduction,
@@ -482,4 +492,4 @@ function wantsAgent(options) {
   return Boolean(options) && options.agent === true;
 }
 
-module.exports = Master;
+module.exports = native.hasTarget() ? Master : require('./fallback_master');

@@ -1,7 +1,8 @@
 'use strict';
 
 /**
- * Loads the native binding and says in one sentence what is wrong where it cannot be loaded.
+ * Loads the native binding, knows where there is one, and says in one sentence what is wrong
+ * where it cannot be loaded.
  */
 
 /** Targets a prebuilt package exists for. */
@@ -14,6 +15,19 @@ const SUPPORTED_TARGETS = [
   'darwin-arm64',
 ];
 const PACKAGE_PREFIX = '@egg-cluster-rs/binding-';
+/** More than the loader makes; a chain of errors may be a circle. */
+const MAX_ATTEMPTS = 16;
+
+/**
+ * Whether a prebuilt package exists for this platform, with whatever C library. Cheaper than
+ * {@link currentTarget}: packages of Linux come for both.
+ *
+ * @return {boolean}
+ */
+function hasTarget() {
+  const base = `${process.platform}-${process.arch}`;
+  return SUPPORTED_TARGETS.some(target => target === base || target.startsWith(`${base}-`));
+}
 
 /**
  * @return {{NativeMaster: Function, PortReservation: Function}} the native classes
@@ -29,33 +43,39 @@ function load() {
 
 /**
  * @param {string} target - as in {@link SUPPORTED_TARGETS}
- * @param {Error} cause - what `require` threw
- * @return {Error} the error to show
+ * @param {Error} thrown - what `require` threw
+ * @return {Error} the error to show; its `cause` lists all attempts, the first one first
  */
-function loadError(target, cause) {
+function loadError(target, thrown) {
   const packageName = PACKAGE_PREFIX + target;
   const supported = SUPPORTED_TARGETS.includes(target);
+  const attempts = attemptsOf(thrown);
   const error = new Error(supported
     ? `egg-cluster-rs cannot load its native binding for ${target}: install the optional dependency ${packageName} ` +
       '(do not install with --omit=optional or --no-optional, nor copy node_modules from another platform), ' +
-      `or build it in a checkout with \`npm run build\`. Reason: ${reasonOf(cause)}`
+      `or build it in a checkout with \`npm run build\`. Reason: ${reasonAmong(attempts, packageName)}`
     : `egg-cluster-rs does not support ${target}: there is no package ${packageName}. ` +
       `Supported: ${SUPPORTED_TARGETS.join(', ')}.`);
   error.code = supported ? 'ERR_EGG_CLUSTER_RS_BINDING' : 'ERR_EGG_CLUSTER_RS_PLATFORM';
-  // Set here and not through the constructor, which ignores it before Node 16.9.
-  Object.defineProperty(error, 'cause', { value: cause, configurable: true, writable: true });
+  // Set here and not through the constructor, which ignores it before Node 16.9. Not the chain of errors
+  // that was thrown: it prints as a hundred lines.
+  Object.defineProperty(error, 'cause', { value: attempts, configurable: true, writable: true });
   return error;
 }
 
-/** The innermost reason: the generated loader nests one error per path that it tried. */
-function reasonOf(error) {
-  let reason = error;
-  const seen = new Set();
-  while (reason && reason.cause && !seen.has(reason)) {
-    seen.add(reason);
-    reason = Array.isArray(reason.cause) ? reason.cause[0] : reason.cause;
+/** One line for each path that the generated loader tried: it nests the error of each in that of the next. */
+function attemptsOf(thrown) {
+  const lines = [];
+  for (let error = thrown; error && lines.length < MAX_ATTEMPTS; error = error.cause) {
+    lines.unshift(String(error.message || error).split('\n')[0]);
   }
-  return String((reason && reason.message) || reason).split('\n')[0];
+  return lines;
+}
+
+/** A binary that is there and cannot be used says more than all that are not there. */
+function reasonAmong(attempts, packageName) {
+  const isBroken = line => !line.startsWith('Cannot find');
+  return attempts.find(isBroken) || attempts.find(line => line.includes(`'${packageName}'`)) || attempts[0];
 }
 
 /** @return {string} platform, architecture and, on Linux, the C library */
@@ -86,4 +106,4 @@ function lddSaysMusl() {
   }
 }
 
-module.exports = { load, loadError, currentTarget, SUPPORTED_TARGETS };
+module.exports = { load, loadError, hasTarget, currentTarget, SUPPORTED_TARGETS };

@@ -9,6 +9,7 @@ const fs = require('fs');
 const os = require('os');
 const path = require('path');
 const { exportsName, NO } = require('./framework_exports');
+const { frameworkMain } = require('./framework_main');
 const { checkSupervision } = require('./supervision');
 const { checkSticky } = require('./sticky');
 const { threadPlaces } = require('./threads');
@@ -234,7 +235,7 @@ function readPackage(file) {
 
 /** Application and Agent must be there; the framework itself is left to the workers to load. */
 function checkFramework(framework) {
-  const main = require.resolve(framework);
+  const main = frameworkMain(framework);
   for (const name of [ 'Application', 'Agent' ]) {
     assertThat(exportsName(main, name) !== NO, `should define ${name} in ${framework}`);
   }

@@ -8,6 +8,7 @@ const crypto = require('crypto');
 const fs = require('fs');
 const path = require('path');
 const { ROOT, StepError, run, ask, localBin, main } = require('./steps');
+const { installEggs } = require('./eggs');
 
 const LOCK_FILE = path.join(ROOT, 'package-lock.json');
 const MODULES = path.join(ROOT, 'node_modules');
@@ -153,5 +154,8 @@ function readJson(file) {
 module.exports = { setup };
 
 if (require.main === module) {
-  main(() => setup({ forceBuild: process.argv.includes('--force-build') }));
+  main(() => {
+    setup({ forceBuild: process.argv.includes('--force-build') });
+    installEggs();
+  });
 }

@@ -7,6 +7,7 @@ const fs = require('fs');
 const path = require('path');
 const { ROOT, StepError, run, ask, main } = require('./steps');
 const { setup } = require('./setup');
+const { installEggs } = require('./eggs');
 
 /** @param {string[]} args - for the Rust test runner */
 function testRust(args) {
@@ -36,5 +37,8 @@ main(() => {
   }
   setup();
   if (part !== 'js') testRust(args);
-  if (part !== 'rust') testJavaScript(args);
+  if (part !== 'rust') {
+    installEggs();
+    testJavaScript(args);
+  }
 });

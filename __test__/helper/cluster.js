@@ -255,6 +255,7 @@ function matcher(wanted) {
  *  - {object} env over the cleaned environment; undefined removes
  *  - {string[]} execArgv of the master
  *  - {string} script a file under fixtures/scripts that starts the cluster, with `scriptArgs`
+ *  - {string} target another cluster than the one under test, a directory with `lib/master`
  *  - {boolean} ipc false: no channel between the test and the master
  *  - {number[]} fds passed to the master as 4, 5, …
  *  - {string} command, {string[]} args another program than the start script
@@ -269,8 +270,8 @@ async function start(config = {}) {
   };
   for (const key of Object.keys(env)) if (env[key] === undefined) delete env[key];
   const payload = JSON.stringify({
-    target,
-    clusterDir,
+    target: config.target || target,
+    clusterDir: config.target || clusterDir,
     options,
     script: config.script && path.join(fixtures, 'scripts', config.script),
     scriptArgs: config.scriptArgs,

@@ -45,11 +45,32 @@ struct Realport {
 enum ServerAddress {
     /// Of a unix socket.
     Path(String),
+    /// The same, as Egg 4 tells it.
+    NamedPath {
+        address: String,
+        /// Always -1: what tells the two forms apart.
+        #[serde(rename = "addressType")]
+        _address_type: i8,
+    },
     Tcp {
         address: Option<String>,
         family: Option<serde_json::Value>,
         port: Option<i64>,
     },
+}
+
+/// `app-start`, by which the workers of Egg 4 say that they listen, also where Node's cluster
+/// has said so before. Threads, and workers that bind by themselves, say it in this way only.
+#[derive(Deserialize)]
+struct AppStart {
+    data: AppStartData,
+    #[serde(default, rename = "reusePort")]
+    reuse_port: bool,
+}
+
+#[derive(Deserialize)]
+struct AppStartData {
+    address: ServerAddress,
 }
 
 /// `data` of `reload-worker`.
@@ -188,6 +209,17 @@ impl Core {
                     self.on_worker_listening(now, id, address, true);
                 }
             }
+            (Some("app-start"), Some(ChildId::App(id))) => {
+                if let Ok(start) = serde_json::from_slice::<AppStart>(&message.text) {
+                    // Elsewhere Node's cluster has told it.
+                    if start.reuse_port || self.settings.threads {
+                        let address = worker_address(start.data.address);
+                        self.on_worker_listening(now, id, address, start.reuse_port);
+                    }
+                    // JavaScript has its `app-start` from the listening that stands behind it.
+                    return;
+                }
+            }
             (Some("reload-worker"), _) => {
                 self.request_reload(now, wants_agent(message));
             }
@@ -307,14 +339,19 @@ fn wants_agent(message: &UserMessage) -> bool {
 }
 
 fn server_address(message: &UserMessage) -> Option<WorkerAddress> {
-    let (address, family, port) = match serde_json::from_str(data_of(message)?.get()).ok()? {
-        ServerAddress::Path(path) => {
-            return Some(WorkerAddress {
+    let address = serde_json::from_str(data_of(message)?.get()).ok()?;
+    Some(worker_address(address))
+}
+
+fn worker_address(address: ServerAddress) -> WorkerAddress {
+    let (address, family, port) = match address {
+        ServerAddress::Path(address) | ServerAddress::NamedPath { address, .. } => {
+            return WorkerAddress {
                 address_type: (-1).into(),
-                address: Some(path),
+                address: Some(address),
                 port: None,
                 fd: None,
-            });
+            };
         }
         ServerAddress::Tcp {
             address,
@@ -323,11 +360,11 @@ fn server_address(message: &UserMessage) -> Option<WorkerAddress> {
         } => (address, family, port),
     };
     let is_v6 = family.is_some_and(|family| family == "IPv6" || family == 6);
-    Some(WorkerAddress {
+    WorkerAddress {
         address_type: if is_v6 { 6.into() } else { 4.into() },
         // The wildcard is what `listening` calls null: no host of its own.
         address: address.filter(|host| host != "::" && host != "0.0.0.0"),
         port,
         fd: None,
-    })
+    }
 }

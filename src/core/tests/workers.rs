@@ -97,6 +97,35 @@ fn a_worker_that_binds_by_itself_counts_once() {
 }
 
 #[test]
+fn the_listening_of_egg_4_counts_once_and_also_alone() {
+    let said = |reuse_port: bool| {
+        let address = json!({"address": "::", "family": "IPv6", "port": 7001});
+        json!({"action": "app-start", "to": "master", "reusePort": reuse_port,
+            "senderWorkerId": "101", "data": {"address": address, "workerId": 101}})
+    };
+    let mut world = World::new(settings(2));
+    world.start_agent();
+    world.bring_up(1);
+    world.say(ChildId::App(1), &said(false));
+    assert_eq!(world.events_of("app-started").len(), 1);
+    // Node's cluster hears nothing of a worker that binds by itself.
+    world.say(ChildId::App(2), &said(false));
+    assert_eq!(world.events_of("app-started").len(), 1);
+    world.say(ChildId::App(2), &said(true));
+    assert_eq!(world.events_of("app-started").len(), 2);
+    assert_eq!(world.last_event("app-listening")["reusePort"], true);
+    let heard = |world: &World| {
+        let messages = world.events_of("message");
+        let is_start = |event: &&&Value| event["message"]["action"] == "app-start";
+        messages.iter().filter(is_start).count()
+    };
+    assert_eq!(heard(&world), 0, "JavaScript has it from app-listening");
+    let own = json!({"action": "app-start", "to": "master", "data": {"mine": 1}});
+    world.say(ChildId::App(1), &own);
+    assert_eq!(heard(&world), 1);
+}
+
+#[test]
 fn a_worker_that_dies_during_start_ends_the_master_with_1() {
     let mut world = World::new(settings(2));
     world.start_agent();

@@ -1,0 +1,4 @@
+'use strict';
+
+/** Where egg-cluster has it. */
+module.exports = require('../options').parseOptions;
