@@ -487,6 +487,9 @@ impl Core {
 
     pub(super) fn on_sticky_listening(&mut self, now: Instant) {
         self.sticky.is_open = true;
+        if self.phase.is_ending() {
+            return self.close_sticky();
+        }
         self.regulate_sticky();
         self.become_ready(now);
     }

@@ -524,3 +524,21 @@ fn what_comes_to_one_port_while_another_is_emptied_is_handed_out_at_a_close() {
     assert_eq!(world.conns_of(1).len(), 40);
     assert_eq!(world.conns.len(), 40);
 }
+
+#[test]
+fn a_close_while_the_public_port_of_sticky_mode_is_being_bound_stays_a_close() {
+    let mut world = World::new(sticky(1));
+    world.start_agent();
+    world.listen_on(1, None, 7005);
+    world.listen_later = true;
+    world.bring_up(1);
+    world.say_can_drain(1);
+    let public = *world.listens.keys().last().unwrap();
+    world.rest_later = true;
+    world.command(Command::Close);
+    world.answer_listen(public);
+    assert!(world.events_of("ready").is_empty());
+    assert_eq!(world.closed_listeners, [public]);
+    world.command(Command::Reload);
+    assert!(world.events_of("reload-started").is_empty());
+}

@@ -288,10 +288,8 @@ impl Sim {
 
     /// A worker has nothing to answer, and could be given a connection.
     fn has_taker(&self, port: &Port) -> bool {
-        let was_refused = |proc: &Proc| {
-            let pause = Duration::from_millis(50);
-            proc.refused_at.is_some_and(|at| self.clock - at <= pause)
-        };
+        let is_recent = |at: Duration| self.clock - at <= Duration::from_millis(50);
+        let was_refused = |proc: &Proc| proc.refused_at.is_some_and(is_recent);
         let is_free = |proc: &Proc| {
             proc.connected
                 && !proc.leaving
@@ -309,7 +307,7 @@ impl Sim {
                 .peekable();
             let any = workers.peek().is_some();
             return any
-                && self.procs.values().all(|proc| !was_refused(proc))
+                && !self.refused_at.is_some_and(is_recent)
                 && self
                     .procs
                     .values()

@@ -513,6 +513,7 @@ impl Sim {
         let now = self.clock;
         if let Some(proc) = self.procs.get_mut(&child) {
             proc.refused_at = Some(now);
+            self.refused_at = Some(now);
         }
     }
 

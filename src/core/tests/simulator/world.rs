@@ -77,6 +77,8 @@ pub struct Sim {
     /// Where each client of sticky mode is at home.
     pub homes: BTreeMap<u8, u32>,
     pub ready_slots: BTreeMap<u32, (u32, Duration)>,
+    /// When a worker has last refused a connection.
+    pub refused_at: Option<Duration>,
     pub talk: Talk,
     pub running: bool,
     /// The world does no more harm.
@@ -117,6 +119,7 @@ impl Sim {
             last_conn: 0,
             homes: BTreeMap::new(),
             ready_slots: BTreeMap::new(),
+            refused_at: None,
             talk: Talk::default(),
             running: false,
             kind: false,
