@@ -1,6 +1,7 @@
 'use strict';
 
 const Master = require('./lib/master');
+const { readOptions } = require('./lib/options');
 
 exports.Master = Master;
 
@@ -21,8 +22,8 @@ exports.startCluster = function startCluster(options, callback) {
   if (callback !== undefined && callback !== null && typeof callback !== 'function') {
     throw new TypeError(`callback of startCluster must be a function, but got ${typeof callback}`);
   }
-  const isThreaded = Boolean(options) && options.startMode === 'worker_threads';
-  const master = isThreaded ? createThreadMaster(options) : new Master(options);
+  const read = readOptions(options);
+  const master = read.startMode === 'worker_threads' ? createThreadMaster(read) : new Master(read);
   if (callback) master.ready(callback);
   const started = master.ready().then(() => master);
   // An error that the callback gets is handled there.

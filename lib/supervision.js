@@ -5,7 +5,7 @@
  * them. Times are in ms.
  */
 
-const { inspect } = require('util');
+const { describe } = require('./describe');
 
 const MAX_MS = 0x7fffffff;
 
@@ -106,10 +106,6 @@ function withDefaults(defaults, given) {
 
 function isGiven(value) {
   return value !== undefined && value !== null;
-}
-
-function describe(value) {
-  return `${inspect(value, { depth: 0, breakLength: Infinity })} (${Array.isArray(value) ? 'array' : typeof value})`;
 }
 
 module.exports = { checkSupervision, supervisionConfig };
