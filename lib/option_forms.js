@@ -62,7 +62,7 @@ function readOwnText(name, text) {
   try {
     value = JSON.parse(text);
   } catch (err) {
-    throw new SyntaxError(`${name} is not valid JSON (${err.message}), but got ${describe(text)}`);
+    throw new SyntaxError(`${name} is not valid JSON (${err.message}), but got ${describe(text)}`, { cause: err });
   }
   return readKeys(name, value);
 }

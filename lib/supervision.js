@@ -54,7 +54,7 @@ function checkObject(name, value) {
     throw new TypeError(`options.${name} must be an object${orFalse}, but got ${describe(value)}`);
   }
   for (const key of Object.keys(value)) {
-    if (!(key in rules)) {
+    if (!Object.prototype.hasOwnProperty.call(rules, key)) {
       throw new TypeError(`options.${name}.${key} is not known; options.${name} may have ${Object.keys(rules).join(', ')}`);
     }
     const rule = rules[key];
