@@ -15,6 +15,8 @@ const root = path.join(__dirname, '../..');
 const fixtures = path.join(__dirname, '../fixtures');
 const target = process.env.CLUSTER_UNDER_TEST || path.join(root, 'index.js');
 const clusterDir = directoryOf(target);
+/** The original, for tests that run both side by side. */
+const original = path.join(root, 'node_modules/egg-cluster');
 const isReference = JSON.parse(fs.readFileSync(path.join(clusterDir, 'package.json'), 'utf8')).name === 'egg-cluster';
 
 const DEADLINE = 20000;
@@ -257,6 +259,7 @@ function matcher(wanted) {
  *  - {string} script a file under fixtures/scripts that starts the cluster, with `scriptArgs`
  *  - {boolean} ipc false: no channel between the test and the master
  *  - {number[]} fds passed to the master as 4, 5, …
+ *  - {string} cluster another package than the one under test, such as `original`
  *  - {string} command, {string[]} args another program than the start script
  * @return {Promise<App>} as soon as the process exists
  */
@@ -269,8 +272,8 @@ async function start(config = {}) {
   };
   for (const key of Object.keys(env)) if (env[key] === undefined) delete env[key];
   const payload = JSON.stringify({
-    target,
-    clusterDir,
+    target: config.cluster || target,
+    clusterDir: config.cluster || clusterDir,
     options,
     script: config.script && path.join(fixtures, 'scripts', config.script),
     scriptArgs: config.scriptArgs,
@@ -305,4 +308,4 @@ function copyTo(from, to) {
   return to;
 }
 
-module.exports = { start, App, root, fixtures, target, clusterDir, isReference, cleanEnv, DEADLINE };
+module.exports = { start, App, root, fixtures, target, clusterDir, original, isReference, cleanEnv, DEADLINE };
