@@ -34,7 +34,7 @@ const CASES = {
     require: [ preloaded, 'path' ], env: 'sit', plugins: '{"schedule":false}',
   },
   'sticky, title, typescript and isDebug': { sticky: true, title: 'egg-server-of-"test" ä😀', typescript: true, isDebug: false },
-  'startMode, ports and reusePort': { startMode: 'process', ports: [ 7001, '7002' ], reusePort: false },
+  'startMode, ports and reusePort': { startMode: 'process', ports: [ 7001, '7002' ], reusePort: process.platform === 'linux' },
   'unknown ones of every kind': {
     'with-hyphen': 1, 'a.b': [ null, true, 1.5, 'x' ], deep: { er: { est: {} } }, key2: '\u2028\ud83d', mode: 'single',
   },

@@ -48,12 +48,15 @@ function nameOf(given, options, names) {
 
 function readOwn(name, value) {
   if (typeof value === 'string') return readOwnText(name, value);
-  // `--sticky --sticky.by=cookie`
-  if (Array.isArray(value)) {
-    const rest = value.filter(part => part !== true);
-    return rest.length === 1 && rest.length < value.length ? readOwn(name, rest[0]) : value;
-  }
+  if (Array.isArray(value)) return readParts(name, value);
   return isObject(value) ? readKeys(name, value) : value;
+}
+
+/** `--sticky --sticky.by=cookie --sticky.name=uid` comes as `[true, {by}, {name}]`. */
+function readParts(name, parts) {
+  const objects = parts.filter(part => part !== true).map(part => readOwn(name, part));
+  const areParts = objects.length > 0 && objects.length < parts.length && objects.every(isObject);
+  return areParts ? Object.assign({}, ...objects) : parts;
 }
 
 function readOwnText(name, text) {

@@ -32,6 +32,7 @@ const FORMS = [
   [ { 'pid-file': '/x', pidFile: '/y' }, { pidFile: '/y' } ],
   // Given twice.
   [ { sticky: [ true, { by: 'query' } ] }, { sticky: { by: 'query' } } ],
+  [ { sticky: [ true, { by: 'cookie' }, { name: 7 } ] }, { sticky: { by: 'cookie', name: '7' } } ],
   [ { drain: [ true, '{"timeout":5}' ] }, { drain: { timeout: 5 } } ],
   // One port.
   [ { ports: 7001 }, { ports: [ 7001 ] } ],
