@@ -6,7 +6,7 @@
 const assert = require('assert');
 const fs = require('fs');
 const path = require('path');
-const test = require('node:test');
+const test = require('./helpers/test');
 const ts = require('typescript');
 const { OPTION_NAMES } = require('../../lib/options');
 

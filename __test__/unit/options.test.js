@@ -3,7 +3,7 @@
 const assert = require('assert');
 const os = require('os');
 const path = require('path');
-const test = require('node:test');
+const test = require('./helpers/test');
 
 const { parseOptions, isProduction } = require('../../lib/options');
 const { app, withEnv, FRAMEWORK } = require('./helpers/app');

@@ -1,7 +1,7 @@
 'use strict';
 
 const assert = require('assert');
-const test = require('node:test');
+const test = require('./helpers/test');
 const { inspect } = require('util');
 const { parseOptions, OPTION_NAMES } = require('../../lib/options');
 const wrong = require('../helper/wrong_options');
