@@ -168,8 +168,10 @@ test('isDebug follows the inspector arguments of this process', t => {
   t.after(() => {
     process.execArgv = before;
   });
-  process.execArgv = [ '--inspect=0' ];
-  assert.strictEqual(parseOptions({ baseDir }).isDebug, true);
+  for (const arg of [ '--inspect=0', '--inspect-brk', '--inspect-port=1', '--debug-port=1', '--debug' ]) {
+    process.execArgv = [ '--no-warnings', arg ];
+    assert.strictEqual(parseOptions({ baseDir }).isDebug, true, arg);
+  }
   process.execArgv = [];
   assert(!('isDebug' in parseOptions({ baseDir })));
 });
