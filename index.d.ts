@@ -68,8 +68,6 @@ export interface StickyOptions {
  * them must survive `JSON.stringify`. `null` and `undefined` mean "not given".
  */
 export interface ClusterOptions {
-  /** The directory of the application. Default: `process.cwd()`. */
-  baseDir?: string | null;
   /**
    * The name of a framework in `node_modules`, or its absolute path. Without it
    * `egg.framework` of the application's package.json counts, and without that, `egg`.
@@ -77,15 +75,10 @@ export interface ClusterOptions {
   framework?: string | null;
   /** The older name of {@link framework}, which goes before it where both are given. */
   customEgg?: string | null;
-  /**
-   * The environment of Egg, such as `prod`, `local` or `unittest`. Default: `EGG_SERVER_ENV`.
-   * Where dead workers are replaced is told by it, else by NODE_ENV, see {@link Master.isProduction}.
-   */
-  env?: string | null;
-  /** The title of the application, which tools look for in the process list. */
-  title?: string | null;
-  /** A file to write the master's process id to. Its directory is made; the file goes when the master exits. */
-  pidFile?: string | null;
+  /** The directory of the application. Default: `process.cwd()`. */
+  baseDir?: string | null;
+  /** Plugins to change, for tests: an object. Its JSON is handed to the workers as it is. */
+  plugins?: object | string | null;
   /** The number of app workers, 1 to 65535. Default, also for 0: the number of CPUs. */
   workers?: number | string | null;
   /**
@@ -93,10 +86,10 @@ export interface ClusterOptions {
    * application counts. Default with https: 8443.
    */
   port?: number | string | null;
-  /** A second port, 1 to 65535, that serves plain http. */
-  debugPort?: number | string | null;
   /** Workers bind the port by themselves, with SO_REUSEPORT, where system and Node can. Default: false. */
   reusePort?: boolean | null;
+  /** A second port, 1 to 65535, that serves plain http. */
+  debugPort?: number | string | null;
   /** Serve https. `true` is the deprecated form that has {@link key} and {@link cert} beside it. Default: false. */
   https?: HttpsOptions | boolean | null;
   /**
@@ -114,16 +107,25 @@ export interface ClusterOptions {
    * addresses. Default: false.
    */
   sticky?: boolean | StickyOptions | null;
-  /** Plugins to change, for tests: an object. Its JSON is handed to the workers as it is. */
-  plugins?: object | string | null;
   /** Modules that the agent and the app workers load first, as the worker scripts resolve them. */
   require?: string | string[] | null;
+  /** A file to write the master's process id to. Its directory is made; the file goes when the master exits. */
+  pidFile?: string | null;
+  /** The environment of Egg, such as `prod`, `local` or `unittest`. Default: `EGG_SERVER_ENV`. */
+  env?: string | null;
+  /**
+   * How long an app worker may finish what it serves before it is ended, at closing and by a
+   * reload. `false`: it is ended at once. See {@link DrainOptions}.
+   */
+  drain?: DrainOptions | false | null;
+  /** The title of the application, which tools look for in the process list. */
+  title?: string | null;
   /**
    * `process` (the default), or `worker_threads`, which is run by the JavaScript egg-cluster
    * that this package depends on.
    */
   startMode?: 'process' | 'worker_threads' | null;
-  /** With `worker_threads`: one app thread for each of these ports. Default: []. */
+  /** With `worker_threads`: one app thread for each of these ports. */
   ports?: Array<number | string> | null;
   /** The application is written in TypeScript. For the workers; the master makes no use of it. */
   typescript?: boolean | null;
@@ -132,11 +134,6 @@ export interface ClusterOptions {
    * with `--inspect` or `--debug`; hardly ever to be given.
    */
   isDebug?: boolean | null;
-  /**
-   * How long an app worker may finish what it serves before it is ended, at closing and by a
-   * reload. `false`: it is ended at once. See {@link DrainOptions}.
-   */
-  drain?: DrainOptions | false | null;
   /** When what has died is started again. */
   restart?: RestartOptions | null;
   /** How hung workers are found and replaced; `false`: not at all. */

@@ -6,6 +6,6 @@
  */
 exports.describe = value => {
   if (value === null || value === undefined) return String(value);
-  const text = require('util').inspect(value, { depth: 0, breakLength: Infinity });
+  const text = require('util').inspect(value, { depth: 0, breakLength: Infinity, maxStringLength: 200 });
   return `${text} (${Array.isArray(value) ? 'array' : typeof value})`;
 };

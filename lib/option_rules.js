@@ -16,7 +16,7 @@ const isText = value => typeof value === 'string';
 const isPath = value => isText(value) && !value.includes('\0');
 const isObject = value => typeof value === 'object' && value !== null && !Array.isArray(value);
 const isNumber = value => typeof value === 'number' || (isText(value) && !Number.isNaN(parseInt(value, 10)));
-const isPort = value => isNumber(value) && !(parseInt(value, 10) < 0 || parseInt(value, 10) > MAX_PORT);
+const isPort = value => isNumber(value) && parseInt(value, 10) >= 0 && parseInt(value, 10) <= MAX_PORT;
 
 const text = holds => [ isText, `a string (${holds})` ];
 const file = holds => [ isPath, `a string without NUL (${holds})` ];
@@ -52,7 +52,7 @@ const RULES = {
 };
 
 /** What is no number is refused as such, what is one by its size. */
-const RANGES = { workers: isNumber, port: isNumber, debugPort: isNumber };
+const NUMBERS = [ 'workers', 'port', 'debugPort' ];
 
 /**
  * @param {*} options - of startCluster, in the forms that index.d.ts gives
@@ -68,7 +68,7 @@ function checkOptions(options) {
     if (rule === elsewhere || !options[name]) continue;
     const [ test, wants ] = rule;
     if (test(options[name])) continue;
-    const ErrorType = RANGES[name] && RANGES[name](options[name]) ? RangeError : TypeError;
+    const ErrorType = NUMBERS.includes(name) && isNumber(options[name]) ? RangeError : TypeError;
     throw new ErrorType(`options.${name} must be ${wants}, but got ${describe(options[name])}`);
   }
   checkDrain(options.drain);

@@ -10,6 +10,7 @@ const PORT = [
   [ -1, 'RangeError', /a port number between 0 and 65535/ ],
   [ 65536, 'RangeError', /a port number between 0 and 65535/ ],
   [ '70000', 'RangeError', /a port number between 0 and 65535/ ],
+  [ Infinity, 'RangeError', /a port number/ ],
   [ 'named', 'TypeError', /a port number/ ],
   [ true, 'TypeError', /a port number/ ],
   [ [ 7001 ], 'TypeError', /a port number/ ],

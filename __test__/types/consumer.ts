@@ -71,7 +71,7 @@ main().catch(console.error);
 
 // @ts-expect-error options are needed
 startCluster();
-// One wrong value for each option, in the order of index.d.ts.
+// One wrong value for each option.
 // @ts-expect-error baseDir is a string
 startCluster({ baseDir: [ '/app' ] });
 // @ts-expect-error a framework is named by a string
