@@ -2,14 +2,20 @@
 
 import { EventEmitter } from 'events';
 
-/** Certificate files of an https server. All paths are absolute. */
+/**
+ * Certificate files of an https server. The workers read them, and hand all of this object to
+ * Node's `https.createServer`: what survives `JSON.stringify` may stand beside the paths.
+ */
 export interface HttpsOptions {
-  /** The private key. */
+  /** The path of the private key. */
   key: string;
-  /** The certificate. */
+  /** The path of the certificate. */
   cert: string;
-  /** The certificates of the authorities. */
+  /** The path of the certificates of the authorities. */
   ca?: string;
+  /** What the private key is encrypted with. */
+  passphrase?: string;
+  [name: string]: unknown;
 }
 
 /** How long app workers may drain. */
@@ -67,17 +73,17 @@ export interface ClusterOptions {
    * `egg.framework` of the application's package.json counts, and without that, `egg`.
    */
   framework?: string | null;
-  /** The older name of {@link framework}. */
+  /** The older name of {@link framework}, which goes before it where both are given. */
   customEgg?: string | null;
   /** The directory of the application. Default: `process.cwd()`. */
   baseDir?: string | null;
-  /** Plugins to change, for tests: an object, or its JSON. */
+  /** Plugins to change, for tests: an object. Its JSON is handed to the workers as it is. */
   plugins?: object | string | null;
-  /** The number of app workers. Default, also for 0: the number of CPUs. */
+  /** The number of app workers, 1 to 65535. Default, also for 0: the number of CPUs. */
   workers?: number | string | null;
   /**
-   * The public port, 1 to 65535. Without it `config.cluster.listen` of the application
-   * counts. Default with https: 8443.
+   * The public port, 1 to 65535. Without it, or with 0, `config.cluster.listen` of the
+   * application counts. Default with https: 8443.
    */
   port?: number | string | null;
   /**
@@ -89,8 +95,18 @@ export interface ClusterOptions {
   reusePort?: boolean | null;
   /** A second port, 1 to 65535, that serves plain http. */
   debugPort?: number | string | null;
-  /** Serve https. `true` is the deprecated form that has `key` and `cert` beside it. */
+  /** Serve https. `true` is the deprecated form that has {@link key} and {@link cert} beside it. Default: false. */
   https?: HttpsOptions | boolean | null;
+  /**
+   * The path of the private key, with `https: true`.
+   * @deprecated Give `https: { key, cert }`.
+   */
+  key?: string | null;
+  /**
+   * The path of the certificate, with `https: true`.
+   * @deprecated Give `https: { key, cert }`.
+   */
+  cert?: string | null;
   /**
    * Send all connections of one client to the same worker; `true` tells clients apart by their
    * addresses. Default: false.
@@ -129,6 +145,13 @@ export interface ClusterOptions {
    * Default: true.
    */
   exitProcess?: boolean | null;
+  /** The application is written in TypeScript. For the workers; the master makes no use of it. */
+  typescript?: boolean | null;
+  /**
+   * Give the agent an inspector port and say `debug` to the parent. Set where the master runs
+   * with `--inspect` or `--debug`; hardly ever to be given.
+   */
+  isDebug?: boolean | null;
   /** When what has died is started again. */
   restart?: RestartOptions | null;
   /** How hung workers are found and replaced; `false`: not at all. */

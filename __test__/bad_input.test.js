@@ -4,8 +4,9 @@ const assert = require('assert');
 const fs = require('fs');
 const os = require('os');
 const path = require('path');
-const { test } = require('./helper/test');
+const { test, ownOnly } = require('./helper/test');
 const { fixtures } = require('./helper/cluster');
+const wrong = require('./helper/wrong_options');
 
 const app = name => path.join(fixtures, 'apps', name);
 const tls = name => path.join(fixtures, 'tls', name);
@@ -42,3 +43,23 @@ test('a wrong option does not keep the same process from starting with right one
   assert.match((await master.report('thrown')).error.message, /is not found in/);
   await master.ready();
 });
+
+ownOnly(
+  'passes most of them on, and fails later or never',
+  'every wrong value of every option is refused at once, and leaves nothing that keeps the process alive',
+  async t => {
+    const dir = fs.mkdtempSync(path.join(os.tmpdir(), 'egg-cluster-test-wrong-'));
+    t.after(() => fs.rmSync(dir, { recursive: true, force: true }));
+    const master = await t.start({ script: 'wrong-options.js', options: { pidFile: path.join(dir, 'master.pid') } });
+    assert.deepStrictEqual(await master.end(), { code: 0, signal: null });
+    const reports = master.found('test:report').map(({ data }) => data);
+    const count = Object.values(wrong).reduce((sum, values) => sum + values.length, 0);
+    assert.strictEqual(reports.length, count);
+    assert.deepStrictEqual(reports.filter(({ type }) => type !== 'refused'), []);
+    for (const { name, i, error } of reports) {
+      assert.strictEqual(error.name, wrong[name][i][1], error.message);
+      assert.match(error.message, wrong[name][i][2]);
+    }
+    assert.strictEqual(master.out + master.err, '');
+    assert.deepStrictEqual(fs.readdirSync(dir), []);
+  });

@@ -79,6 +79,21 @@ test('options.require is loaded in app and agent, as a text or as a list', async
   }
 });
 
+test('options.require is resolved from where the worker scripts are', async t => {
+  // There is no such file beside the application; a worker that does not find it ends the start.
+  const app = await t.ready({ options: { require: './utils/messenger' } });
+  assert.deepStrictEqual(JSON.parse((await app.ask('app', 'info')).argv[2]).require, [ './utils/messenger' ]);
+});
+
+test('what the children write goes where the master writes', async t => {
+  const app = await t.ready();
+  for (const to of [ 'app', 'agent' ]) {
+    await app.ask(to, 'write', { stdout: `${to} to stdout\n`, stderr: `${to} to stderr\n` });
+    await app.stdout(new RegExp(`^${to} to stdout$`, 'm'));
+    await app.stderr(new RegExp(`^${to} to stderr$`, 'm'));
+  }
+});
+
 test('when the master is killed, app and agent say so and end, the agent with 110', async t => {
   const app = await t.ready({ options: { env: 'prod', workers: 2 } });
   // Whoever is telling something at that moment ends by a broken pipe instead.

@@ -158,7 +158,7 @@ test('a bare string is an action with itself as data', async t => {
 
 test('extra fields stay, and `from` cannot be forged', async t => {
   const { app, pids } = await start(t);
-  const message = { senderPid: '7', extra: { deep: [ { er: true } ] }, action: 'news', data: 0, from: 'master', to: 'agent', zero: 0, no: null, empty: '' };
+  const message = { senderPid: '7', senderWorkerId: '8', extra: { deep: [ { er: true } ] }, action: 'news', data: 0, from: 'master', to: 'agent', zero: 0, no: null, empty: '' };
   await sendFrom(app, pids[0], message);
   const got = await app.got(isAction('news'));
   assert.deepStrictEqual(got.message, { ...message, from: 'app' });

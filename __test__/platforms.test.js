@@ -37,10 +37,10 @@ function on(platform, { options, ...config } = {}) {
   };
 }
 
-for (const platform of [{ platform: 'win32' }, { arch: 'ia32' }, { platform: 'freebsd' }]) {
-  const name = `${platform.platform || process.platform}-${platform.arch || process.arch}`;
+for (const name of [ 'win32-x64', 'linux-ia32', 'freebsd-x64' ]) {
+  const [ , platform, arch ] = /(.+)-(.+)/.exec(name);
   check(`${name} has no native master: the JavaScript one starts the application, after one line on stdout`, async t => {
-    const { options, ...config } = on(platform);
+    const { options, ...config } = on({ platform, arch });
     const { app, pids, agent } = await startEgg(t, options.framework, config);
     const line = ` [master] there is no native master for ${name}, the JavaScript egg-cluster ${version} is used instead`;
     // Lines end as those of Windows where that is what Node sees.

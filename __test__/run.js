@@ -1,8 +1,9 @@
 'use strict';
 
 // Runs the test files, two at a time, and afterwards looks for processes that any of them has left
-// behind. `node __test__/run.js [part of a file name]...`; CLUSTER_UNDER_TEST names another module
-// than this package, such as the original egg-cluster.
+// behind. `node __test__/run.js [--unit] [part of a file name]...`; CLUSTER_UNDER_TEST names another
+// module than this package, such as the original egg-cluster. `--unit`: the files of `unit`, for
+// Nodes whose own `--test` cannot do as much.
 
 const fs = require('fs');
 const path = require('path');
@@ -13,9 +14,11 @@ const processes = require('./helper/processes');
 const CONCURRENCY = 2;
 const FILE_LIMIT = 240000;
 const run = randomUUID();
+const isUnit = process.argv.includes('--unit');
+const directory = isUnit ? path.join(__dirname, 'unit') : __dirname;
 
 function testFiles(parts) {
-  const files = fs.readdirSync(__dirname).filter(name => name.endsWith('.test.js'));
+  const files = fs.readdirSync(directory).filter(name => name.endsWith('.test.js'));
   const wanted = files.filter(name => parts.length === 0 || parts.some(part => name.includes(part)));
   // The one that waits longest goes first, so that nothing waits for it in the end.
   return wanted.sort((a, b) => Number(b.startsWith('alive_check')) - Number(a.startsWith('alive_check')));
@@ -30,7 +33,7 @@ function runFile(name) {
   const start = Date.now();
   // One marker for the run and one for the file: a file that hangs is ended with its own processes only.
   const marker = `${run}/${name}`;
-  const argv = [ ...(supportsReporter() ? [ '--test-reporter=tap' ] : []), path.join(__dirname, name) ];
+  const argv = [ ...(supportsReporter() ? [ '--test-reporter=tap' ] : []), path.join(directory, name) ];
   const child = spawn(process.execPath, argv, {
     env: { ...process.env, [processes.RUN_MARKER]: marker },
     stdio: [ 'ignore', 'pipe', 'pipe' ],
@@ -87,7 +90,7 @@ function print(result) {
 
 async function main() {
   const start = Date.now();
-  const queue = testFiles(process.argv.slice(2));
+  const queue = testFiles(process.argv.slice(2).filter(arg => arg !== '--unit'));
   const results = [];
   const lane = async () => {
     while (queue.length) {

@@ -8,17 +8,16 @@
 const fs = require('fs');
 const os = require('os');
 const path = require('path');
+const { describe } = require('./describe');
 const { exportsName, NO } = require('./framework_exports');
 const { frameworkMain } = require('./framework_main');
-const { checkSupervision } = require('./supervision');
+const { readForms } = require('./option_forms');
+const { checkOptions, OPTION_NAMES } = require('./option_rules');
 const { checkSticky } = require('./sticky');
 const { threadPlaces } = require('./threads');
 
 // Applications may mock process.cwd later on.
 const initialCwd = process.cwd();
-const MAX_PORT = 65535;
-/** The longest time that timers take, in ms. */
-const MAX_TIME = 0x7fffffff;
 
 /**
  * @param {Object} options - as given to startCluster; not changed
@@ -27,18 +26,16 @@ const MAX_TIME = 0x7fffffff;
  * @throws {AssertionError|Error} a file, directory or package that is missing
  */
 function parseOptions(options) {
-  checkTypes(options);
-  checkSupervision(options);
-  const parsed = mergeDefaults(options);
+  const parsed = mergeDefaults(readOptions(options));
   if (!parsed.workers) parsed.workers = os.cpus().length || 1;
   if (!parsed.env && process.env.EGG_SERVER_ENV) parsed.env = process.env.EGG_SERVER_ENV;
 
   parsed.framework = findFramework(parsed.baseDir, parsed.framework || parsed.customEgg);
   checkFramework(parsed.framework);
   parsed.https = checkHttps(parsed);
-  parsed.port = parsePort('port', parsed.port) || undefined;
-  parsePort('debugPort', parsed.debugPort);
-  parsed.workers = parseWorkers(parsed.workers);
+  // Without a number the configuration of the application decides.
+  parsed.port = parseInt(parsed.port, 10) || undefined;
+  parsed.workers = parseInt(parsed.workers, 10);
   if (parsed.startMode === 'worker_threads') Object.assign(parsed, threadPlaces(parsed));
   if (parsed.sticky) parsed.sticky = checkSticky(parsed);
   if (parsed.require) parsed.require = [].concat(parsed.require);
@@ -48,6 +45,17 @@ function parseOptions(options) {
   if (isInspected(process.execArgv)) parsed.isDebug = true;
   checkJson(parsed);
   return parsed;
+}
+
+/**
+ * @param {*} options - as given to startCluster; not changed
+ * @return {Object} the same in the forms that index.d.ts names, with nothing added
+ * @throws {TypeError|RangeError|SyntaxError} a value of a wrong type or out of range
+ */
+function readOptions(options) {
+  const read = readForms(options, OPTION_NAMES);
+  checkOptions(read);
+  return read;
 }
 
 /** Whether the options and the environment mean that dead workers are replaced. */
@@ -72,83 +80,8 @@ function mergeDefaults(options) {
   for (const key of Object.keys(options)) {
     if (options[key] !== undefined && options[key] !== null) merged[key] = options[key];
   }
+  if (!merged.baseDir) merged.baseDir = process.cwd();
   return merged;
-}
-
-/** Options that must be strings where they are given, with what they hold. */
-const STRING_OPTIONS = {
-  baseDir: 'the directory of the application',
-  framework: 'the name or the absolute path of a framework',
-  customEgg: 'the name or the absolute path of a framework',
-  env: 'the name of an environment, such as prod, local or unittest',
-  pidFile: 'the path of a file',
-};
-
-function checkTypes(options) {
-  if (typeof options !== 'object' || options === null || Array.isArray(options)) {
-    throw new TypeError(`options of startCluster must be an object, but got ${describe(options)}`);
-  }
-  for (const [ name, holds ] of Object.entries(STRING_OPTIONS)) {
-    // Falsy values have always meant "not given".
-    if (options[name] && typeof options[name] !== 'string') {
-      throw new TypeError(`options.${name} must be a string (${holds}), but got ${describe(options[name])}`);
-    }
-  }
-  checkDrain(options.drain);
-  checkExitProcess(options);
-}
-
-function checkExitProcess({ exitProcess }) {
-  if (exitProcess === undefined || exitProcess === null || exitProcess === true) return;
-  if (exitProcess !== false) {
-    throw new TypeError(`options.exitProcess must be true or false, but got ${describe(exitProcess)}`);
-  }
-}
-
-/** Times that `options.drain` may hold, in ms. */
-const DRAIN_TIMES = [ 'timeout', 'websocketTimeout' ];
-
-function checkDrain(drain) {
-  if (drain === undefined || drain === null || drain === false) return;
-  if (typeof drain !== 'object' || Array.isArray(drain)) {
-    throw new TypeError(`options.drain must be false or an object such as { timeout: 5000 }, but got ${describe(drain)}`);
-  }
-  for (const [ name, value ] of Object.entries(drain)) {
-    if (!DRAIN_TIMES.includes(name)) {
-      throw new TypeError(`options.drain has no ${name}; it may have ${DRAIN_TIMES.join(' and ')}`);
-    }
-    if (value === undefined || value === null) continue;
-    if (typeof value !== 'number') {
-      throw new TypeError(`options.drain.${name} must be a number of ms, but got ${describe(value)}`);
-    }
-    if (!(value >= 0 && value <= MAX_TIME)) {
-      throw new RangeError(`options.drain.${name} must be a time in ms between 0 and ${MAX_TIME}, but got ${describe(value)}`);
-    }
-  }
-}
-
-/** The value and its type, short enough for one line. */
-function describe(value) {
-  if (value === null || value === undefined) return String(value);
-  const text = require('util').inspect(value, { depth: 0, breakLength: Infinity });
-  return `${text} (${Array.isArray(value) ? 'array' : typeof value})`;
-}
-
-/** @return {number|undefined} undefined for what is no number: the worker's own config decides then */
-function parsePort(name, value) {
-  const port = parseInt(value, 10);
-  if (port < 0 || port > MAX_PORT) {
-    throw new RangeError(`options.${name} must be a port number between 0 and ${MAX_PORT}, but got ${describe(value)}`);
-  }
-  return port || undefined;
-}
-
-function parseWorkers(value) {
-  const workers = parseInt(value, 10);
-  if (!(workers >= 1)) {
-    throw new RangeError(`options.workers must be a whole number of at least 1, but got ${describe(value)}`);
-  }
-  return workers;
 }
 
 /** The certificate files, with the form `https: true` of old, where they stood beside it. */
@@ -246,4 +179,4 @@ function assertThat(condition, message) {
   if (!condition) require('assert')(condition, message);
 }
 
-module.exports = { parseOptions, isProduction, readPackage };
+module.exports = { parseOptions, readOptions, isProduction, readPackage, OPTION_NAMES };

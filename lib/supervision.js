@@ -5,7 +5,7 @@
  * told of them. Times are in ms.
  */
 
-const { inspect } = require('util');
+const { describe } = require('./describe');
 
 const MAX_MS = 0x7fffffff;
 
@@ -57,7 +57,7 @@ function checkObject(name, value) {
     throw new TypeError(`options.${name} must be an object${orFalse}, but got ${describe(value)}`);
   }
   for (const key of Object.keys(value)) {
-    if (!(key in rules)) {
+    if (!Object.prototype.hasOwnProperty.call(rules, key)) {
       throw new TypeError(`options.${name}.${key} is not known; options.${name} may have ${Object.keys(rules).join(', ')}`);
     }
     const rule = rules[key];
@@ -111,10 +111,6 @@ function withDefaults(defaults, given) {
 
 function isGiven(value) {
   return value !== undefined && value !== null;
-}
-
-function describe(value) {
-  return `${inspect(value, { depth: 0, breakLength: Infinity })} (${Array.isArray(value) ? 'array' : typeof value})`;
 }
 
 module.exports = { checkSupervision, supervisionConfig };

@@ -6,7 +6,7 @@
  */
 
 const os = require('os');
-const { inspect } = require('util');
+const { describe } = require('./describe');
 
 /** Where app_worker.js of egg-cluster uses `reusePort`. */
 const REUSE_PORT_PLATFORMS = [ 'linux', 'freebsd', 'sunos', 'aix' ];
@@ -40,6 +40,11 @@ function findPlaces({ reusePort, port, ports, workers }) {
   return { workers: 1, ports: port ? [ port ] : [] };
 }
 
+/**
+ * @param {*} ports - the option
+ * @return {number[]} none where it is not given
+ * @throws {TypeError|RangeError} what is no list of different ports
+ */
 function parsePorts(ports) {
   if (!ports) return [];
   if (!Array.isArray(ports)) {
@@ -105,8 +110,4 @@ function threadOptions(options, slot) {
   return hasOwnPort ? { ...options, port: options.ports[slot] } : options;
 }
 
-function describe(value) {
-  return `${inspect(value, { depth: 0, breakLength: Infinity })} (${Array.isArray(value) ? 'array' : typeof value})`;
-}
-
-module.exports = { threadPlaces, canReusePort, ignoredOptions, threadOptions };
+module.exports = { parsePorts, threadPlaces, canReusePort, ignoredOptions, threadOptions };

@@ -65,11 +65,11 @@ function localBin(name) {
 
 /**
  * Runs a script's body. A StepError ends the process with code 1 and its message alone.
- * @param {function(): void} body - the script
+ * @param {function(): (void|Promise<void>)} body - the script
  */
-function main(body) {
+async function main(body) {
   try {
-    body();
+    await body();
   } catch (err) {
     console.error(err instanceof StepError ? `error: ${err.message}` : err);
     process.exitCode = 1;

@@ -15,6 +15,8 @@ const root = path.join(__dirname, '../..');
 const fixtures = path.join(__dirname, '../fixtures');
 const target = process.env.CLUSTER_UNDER_TEST || path.join(root, 'index.js');
 const clusterDir = directoryOf(target);
+/** The original, for tests that run both side by side. */
+const original = path.join(root, 'node_modules/egg-cluster');
 const isReference = JSON.parse(fs.readFileSync(path.join(clusterDir, 'package.json'), 'utf8')).name === 'egg-cluster';
 
 const DEADLINE = 20000;
@@ -255,7 +257,7 @@ function matcher(wanted) {
  *  - {object} env over the cleaned environment; undefined removes
  *  - {string[]} execArgv of the master
  *  - {string} script a file under fixtures/scripts that starts the cluster, with `scriptArgs`
- *  - {string} target another cluster than the one under test, a directory with `lib/master`
+ *  - {string} target another cluster than the one under test, a directory with `lib/master`, such as `original`
  *  - {boolean} ipc false: no channel between the test and the master
  *  - {number[]} fds passed to the master as 4, 5, …
  *  - {string} command, {string[]} args another program than the start script
@@ -311,4 +313,4 @@ function copyTo(from, to) {
   return to;
 }
 
-module.exports = { start, copyApp, App, root, fixtures, target, clusterDir, isReference, cleanEnv, DEADLINE };
+module.exports = { start, copyApp, App, root, fixtures, target, clusterDir, original, isReference, cleanEnv, DEADLINE };

@@ -3,7 +3,7 @@
 // `exitProcess: false`, with a native side that says what a test tells it to.
 
 const assert = require('assert');
-const test = require('node:test');
+const test = require('./helpers/test');
 const vm = require('vm');
 
 const { install, FakeNativeMaster, FakePortReservation } = require('./helpers/fake_native');

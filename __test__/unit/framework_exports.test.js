@@ -2,7 +2,7 @@
 
 const assert = require('assert');
 const path = require('path');
-const test = require('node:test');
+const test = require('./helpers/test');
 
 const { exportsName } = require('../../lib/framework_exports');
 const { tree } = require('./helpers/app');

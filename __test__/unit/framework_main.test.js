@@ -2,7 +2,7 @@
 
 const assert = require('assert');
 const path = require('path');
-const test = require('node:test');
+const test = require('./helpers/test');
 
 const { frameworkMain } = require('../../lib/framework_main');
 const { tree } = require('./helpers/app');

@@ -3,7 +3,7 @@
 const assert = require('assert');
 const path = require('path');
 const { execFileSync, spawnSync } = require('child_process');
-const { test } = require('node:test');
+const test = require('./helpers/test');
 
 const logger = JSON.stringify(path.join(__dirname, '../../lib/logger.js'));
 const eggLogger = JSON.stringify(require.resolve('egg-logger'));

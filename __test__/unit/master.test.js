@@ -3,7 +3,7 @@
 const assert = require('assert');
 const fs = require('fs');
 const path = require('path');
-const test = require('node:test');
+const test = require('./helpers/test');
 
 const { install, FakeNativeMaster, FakePortReservation } = require('./helpers/fake_native');
 const { app, withEnv } = require('./helpers/app');

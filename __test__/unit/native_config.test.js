@@ -2,7 +2,7 @@
 
 const assert = require('assert');
 const cluster = require('cluster');
-const test = require('node:test');
+const test = require('./helpers/test');
 const util = require('util');
 
 const { nativeConfig, childExecArgv } = require('../../lib/native_config');

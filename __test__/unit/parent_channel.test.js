@@ -2,7 +2,7 @@
 
 const assert = require('assert');
 const path = require('path');
-const test = require('node:test');
+const test = require('./helpers/test');
 const { fork } = require('child_process');
 const { once } = require('events');
 

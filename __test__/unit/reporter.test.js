@@ -1,7 +1,7 @@
 'use strict';
 
 const assert = require('assert');
-const test = require('node:test');
+const test = require('./helpers/test');
 const util = require('util');
 
 const Reporter = require('../../lib/reporter');

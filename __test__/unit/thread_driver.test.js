@@ -2,7 +2,7 @@
 
 const assert = require('assert');
 const path = require('path');
-const test = require('node:test');
+const test = require('./helpers/test');
 const util = require('util');
 
 const ThreadDriver = require('../../lib/thread_driver');

@@ -4,7 +4,7 @@ const assert = require('assert');
 const http = require('http');
 const net = require('net');
 const path = require('path');
-const test = require('node:test');
+const test = require('./helpers/test');
 const { fork } = require('child_process');
 const { EventEmitter, once } = require('events');
 

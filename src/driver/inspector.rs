@@ -20,6 +20,12 @@ const MESSAGE_LIMIT: usize = 16 << 20;
 /// Frames that are kept, and characters of a name.
 const FRAMES: usize = 10;
 const NAME_LIMIT: usize = 300;
+/// How often V8 is let go and stopped again while it is in Node's own announcement of the inspector.
+const ANNOUNCEMENT_STOPS: usize = 10;
+/// The requests. V8 answers by the same ids, which nothing here depends on.
+const ENABLE: &str = r#"{"id":1,"method":"Debugger.enable"}"#;
+const PAUSE: &str = r#"{"id":2,"method":"Debugger.pause"}"#;
+const RESUME: &str = r#"{"id":3,"method":"Debugger.resume"}"#;
 /// Any 16 bytes in base64 will do; the answer to them guards against caches between.
 const WEBSOCKET_KEY: &str = "ZWdnLWNsdXN0ZXItcnMgIQ==";
 
@@ -98,14 +104,27 @@ impl Debugger {
 
     /// Stops JavaScript where it is. It goes on when the connection ends.
     pub(super) async fn pause(&mut self) -> io::Result<Vec<StackFrame>> {
-        for request in [
-            r#"{"id":1,"method":"Debugger.enable"}"#,
-            r#"{"id":2,"method":"Debugger.pause"}"#,
-        ] {
-            self.0.send_text(request).await?;
-        }
         // V8 leaves the URLs in the frames empty where a script is older than the debugger.
         let mut scripts = HashMap::new();
+        self.0.send_text(ENABLE).await?;
+        self.0.send_text(PAUSE).await?;
+        let mut stack = self.paused(&mut scripts).await?;
+        for _ in 0..ANNOUNCEMENT_STOPS {
+            if !is_announcement(&stack) {
+                break;
+            }
+            self.0.send_text(RESUME).await?;
+            self.0.send_text(PAUSE).await?;
+            stack = self.paused(&mut scripts).await?;
+        }
+        Ok(stack)
+    }
+
+    /// Waits until V8 has stopped. `scripts`: the URLs of those that are known by then.
+    async fn paused(
+        &mut self,
+        scripts: &mut HashMap<String, String>,
+    ) -> io::Result<Vec<StackFrame>> {
         loop {
             let text = self.0.read_text().await?;
             let message: Message<'_> = serde_json::from_slice(&text)?;
@@ -119,12 +138,20 @@ impl Debugger {
                 }
                 ("Debugger.paused", Some(params)) => {
                     let paused: Paused = serde_json::from_str(params.get())?;
-                    return Ok(frames(paused, &scripts));
+                    return Ok(frames(paused, scripts));
                 }
                 _ => {}
             }
         }
     }
+}
+
+/// Whether V8 has stopped where Node tells its own JavaScript that the inspector is open. It does
+/// so from within whatever runs, by `process.emit('internalMessage', …)` (`StartIoThread` in Node's
+/// `src/inspector_agent.cc`), and that may be just when the inspector is asked to stop.
+fn is_announcement(stack: &[StackFrame]) -> bool {
+    let mut innermost = stack.iter().take_while(|it| it.url.starts_with("node:"));
+    innermost.any(|it| it.function == "emit" && it.url == "node:events")
 }
 
 /// `scripts`: their URLs.
@@ -354,6 +381,47 @@ mod tests {
         assert_eq!(found[0].function.len(), NAME_LIMIT);
         assert_eq!(found[0].url, "file:///a b.js");
         assert_eq!((found[0].line, found[0].column), (12, 5));
+    }
+
+    /// A stop in these functions of these scripts, the innermost first.
+    fn stop_in(stack: &[(&str, &str)]) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        let mut frames = Vec::new();
+        for (id, (function, url)) in stack.iter().enumerate() {
+            let script = format!(
+                r#"{{"method": "Debugger.scriptParsed",
+                    "params": {{"scriptId": "{id}", "url": "{url}"}}}}"#
+            );
+            bytes.extend(text_frame(&script));
+            frames.push(format!(
+                r#"{{"functionName": "{function}",
+                    "location": {{"scriptId": "{id}", "lineNumber": 0}}}}"#
+            ));
+        }
+        let frames = frames.join(",");
+        bytes.extend(text_frame(&format!(
+            r#"{{"method": "Debugger.paused", "params": {{"callFrames": [{frames}]}}}}"#
+        )));
+        bytes
+    }
+
+    #[test]
+    fn a_stop_in_nodes_announcement_of_the_inspector_is_not_taken_for_the_place() {
+        let place = ("busy", "file:///busy.js");
+        let emit = ("emit", "node:events");
+        let listener = ("onMessage", "node:internal/cluster/child");
+        let innermost =
+            |stops: &[Vec<u8>]| play(LIST, &stops.concat()).unwrap()[0].function.clone();
+        let there = stop_in(&[place]);
+        let announcements = [stop_in(&[emit, place]), stop_in(&[listener, emit, place])];
+        for announcement in &announcements {
+            assert_eq!(innermost(&[announcement.clone(), there.clone()]), "busy");
+        }
+        // A listener of the application is a place, and so is an announcement that does not end.
+        let own_listener = stop_in(&[place, emit, ("main", "file:///main.js")]);
+        assert_eq!(innermost(&[own_listener]), "busy");
+        let for_ever = vec![announcements[0].clone(); ANNOUNCEMENT_STOPS + 1];
+        assert_eq!(innermost(&for_ever), "emit");
     }
 
     #[test]
