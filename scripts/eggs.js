@@ -11,21 +11,26 @@ const { ROOT, run, main } = require('./steps');
 const EGGS = path.join(ROOT, '__test__', 'fixtures', 'eggs');
 
 /**
+ * @param {string} [version] - of Node
  * @return {Array<{name: string, dir: string, node: string, fits: boolean, installed: boolean}>} all of them: `node` is
- *   the lowest version of Node, `fits` whether this one is as high, `installed` whether the lock file's packages are there
+ *   the lowest version of Node, `fits` whether the given one is as high, `installed` whether the lock file's packages are there
  */
-function eggs() {
+function eggs(version = process.versions.node) {
   return fs.readdirSync(EGGS).sort().map(name => {
     const dir = path.join(EGGS, name);
     const { engines } = JSON.parse(fs.readFileSync(path.join(dir, 'package.json'), 'utf8'));
     const node = engines.node.replace('>=', '');
-    return { name, dir, node, fits: isAtLeast(process.versions.node, node), installed: isInstalled(dir) };
+    return { name, dir, node, fits: isAtLeast(version, node), installed: isInstalled(dir) };
   });
 }
 
-/** Installs those that are missing or not what their lock file says. */
-function installEggs() {
-  for (const { name, dir, fits, installed } of eggs()) {
+/**
+ * Installs those that are missing or not what their lock file says.
+ *
+ * @param {string} [version] - the highest Node that will run them
+ */
+function installEggs(version) {
+  for (const { name, dir, fits, installed } of eggs(version)) {
     if (!fits || installed) continue;
     run(`installing ${name} for the tests (npm ci)`, 'npm',
       [ 'ci', '--prefix', dir, '--ignore-scripts', '--no-audit', '--no-fund', '--loglevel=error' ]);
@@ -56,4 +61,4 @@ function isAtLeast(version, lowest) {
 
 module.exports = { eggs, installEggs };
 
-if (require.main === module) main(installEggs);
+if (require.main === module) main(() => installEggs());

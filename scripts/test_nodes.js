@@ -9,6 +9,7 @@ const readline = require('readline');
 const { spawn } = require('child_process');
 const { ROOT, StepError, main } = require('./steps');
 const { setup } = require('./setup');
+const { installEggs } = require('./eggs');
 const { VERSIONS, SWITCH, OWN_VERSION, nodeBinary } = require('./node_binaries');
 
 const RUNNER = path.join(ROOT, '__test__', 'run.js');
@@ -64,6 +65,8 @@ main(async () => {
   setup();
   // All of them first: a missing one shows before the long part.
   const nodes = wanted.versions.map(version => [ version, nodeBinary(version) ]);
+  // With the npm of this Node: those of the others are not at hand, and packages without scripts are the same for all.
+  installEggs(`${Math.max(OWN_VERSION, ...nodes.filter(([ , node ]) => node).map(([ version ]) => version))}.99.0`);
   const rows = nodes.filter(([ , node ]) => !node)
     .map(([ version ]) => ({ 'Node': version, 'part': '-', 'result': 'LEFT OUT', 'tests': `${SWITCH}=own`, 's': 0 }));
   const queue = nodes.filter(([ , node ]) => node);
