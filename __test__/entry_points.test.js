@@ -119,6 +119,29 @@ check('an unmodified egg with an override: egg-scripts starts and stops the nati
   assert.strictEqual(await tryConnect({ port, host: '127.0.0.1' }), 'ECONNREFUSED');
 });
 
+check('an unmodified egg with an override: egg-bin dev serves the changed code', async t => {
+  const { baseDir, modules } = install();
+  const router = path.join(baseDir, 'app/router.js');
+  const before = fs.readFileSync(router, 'utf8');
+  t.after(() => fs.writeFileSync(router, before));
+  const port = await freePort();
+  const tool = await t.start({
+    command: process.execPath, args: [ path.join(modules, 'egg-bin/dist/bin/cli.js'), 'dev' ], cwd: baseDir, ipc: false,
+    env: { TEST_LISTEN: JSON.stringify({ port }) },
+  });
+  const said = (what, since) => tool.until(String(what), () => what.exec(tool.out.slice(since)), 60000);
+  await said(new RegExp(`\\[master\\] egg started on http://127\\.0\\.0\\.1:${port}`), 0);
+  const { argv } = (await get(port)).json;
+  assert.ok(argv[1].startsWith(path.join(modules, '@egg-cluster-rs')), argv[1]);
+  const { out } = tool.mark();
+  fs.writeFileSync(router, "'use strict';\n\nmodule.exports = app => app.get('/', ctx => {\n  ctx.body = { code: 'changed' };\n});\n");
+  await said(/app_worker#1:\d+ disconnect/, out);
+  assert.strictEqual((await get(port)).json.code, 'changed');
+  assert.deepStrictEqual(await tool.close(), { code: 0, signal: null });
+  await tool.noLeftovers();
+  assert.strictEqual(tool.err, '');
+});
+
 for (const cluster of [ 'egg-cluster', 'egg-cluster-rs' ]) {
   check(`a subclass of ${cluster}/lib/master with worker scripts of its own, listeners in the constructor and its own close`, async t => {
     const { baseDir, modules } = install();
