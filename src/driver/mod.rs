@@ -10,6 +10,7 @@
 //! | [`threads`] | — children that are threads: has JavaScript make, feed and end them |
 //! | [`sockets`] | — binding, accepting, looking at connections |
 //! | [`child`] | one child: its process id, its channel, what waits there |
+//! | [`guard`] | — the guardian: who ends what is left when this process is killed |
 //! | [`hang_stack`] | where the JavaScript of a hung process is |
 //! | [`inspector`] | a client of Node's inspector, for that |
 //! | [`orphans`] | children that are left when the thread ends before them |
@@ -25,6 +26,7 @@ mod channels;
 mod child;
 pub mod config;
 mod engine;
+mod guard;
 mod hang_stack;
 mod inspector;
 mod orphans;

@@ -11,6 +11,7 @@
 //! | [`spawn`] | starting a child with its channel as descriptor 3 |
 //! | [`process`] | the end of a child: pidfd, reaping, signals and their names |
 //! | [`process_tree`] | the descendants of a child, safe against reused process ids |
+//! | [`guardian`] | a small process that ends what a killed master leaves |
 //! | [`reactor`] | descriptors whose readiness is awaited |
 //! | [`listener`] | TCP, unix, UDP and inherited sockets bound as Node's primary binds them; accepting |
 //! | [`inspector`] | finding the port that a process has just opened at 127.0.0.1 |
@@ -21,6 +22,7 @@
 
 pub mod callback;
 pub mod channel;
+pub mod guardian;
 pub mod inspector;
 pub mod listener;
 pub mod peek;
