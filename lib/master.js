@@ -409,7 +409,7 @@ class Master extends EventEmitter {
       master.#reloads.end();
     },
     'closed': (master, { code }) => master.#end(code),
-    'fatal': master => master.#end(1),
+    'fatal': (master, { code }) => master.#end(code),
   };
 
   /**

@@ -125,7 +125,7 @@ impl NativeMaster {
 }
 
 /// Ends this process without waiting for its threads, some of which cannot be ended.
-#[napi]
+#[napi(catch_unwind)]
 pub fn exit_at_once(code: i32) {
     process::exit_at_once(code)
 }
@@ -150,13 +150,13 @@ impl PortReservation {
     }
 
     /// The port.
-    #[napi(getter)]
+    #[napi(getter, catch_unwind)]
     pub fn port(&self) -> u32 {
         self.port.into()
     }
 
     /// Gives the port back.
-    #[napi]
+    #[napi(catch_unwind)]
     pub fn release(&mut self) {
         self.reservation = None;
     }

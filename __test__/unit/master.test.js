@@ -238,10 +238,12 @@ test('close right after the constructor: nothing is started', async t => {
   assert.deepStrictEqual(box.exits, [ 0 ]);
 });
 
-test('a failed start and a defect end the process with code 1', async t => {
-  const { native, exits } = await create(t);
-  native.emit({ type: 'closed', code: 1 }, { type: 'fatal', reason: 'x' });
-  assert.deepStrictEqual(exits, [ 1, 1 ]);
+test('a failed start ends the process with code 1, and a defect with the code that the native side says', async t => {
+  const { native, exits, err } = await create(t);
+  native.emit({ type: 'closed', code: 1 });
+  native.emit({ type: 'fatal', reason: 'boom at src/x.rs:1:2', code: 70, backtrace: '0: somewhere' });
+  assert.deepStrictEqual(exits, [ 1, 70 ]);
+  assert.match(err(), /ERROR \d+ \[master\] internal error of egg-cluster-rs, exiting with code:70: boom at src\/x\.rs:1:2\n0: somewhere\n/);
 });
 
 test('events: agent-exit, app-start, app-exit and messages to the master', async t => {
