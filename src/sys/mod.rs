@@ -7,6 +7,7 @@
 //!
 //! | module | holds |
 //! |---|---|
+//! | [`adopted`] | zombies that nobody else will reap |
 //! | [`channel`] | the socket pair between master and child; messages with a descriptor (`SCM_RIGHTS`) |
 //! | [`spawn`] | starting a child with its channel as descriptor 3 |
 //! | [`process`] | the end of a child: pidfd, reaping, signals and their names |
@@ -20,6 +21,8 @@
 //! | [`port`] | finding a TCP port and keeping it while workers bind it |
 //! | [`callback`] | a JavaScript function that any thread can call |
 
+#[cfg(target_os = "linux")]
+pub mod adopted;
 pub mod callback;
 pub mod channel;
 pub mod guardian;

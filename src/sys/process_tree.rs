@@ -88,7 +88,7 @@ pub fn identify(pid: i32) -> Option<Identity> {
 }
 
 #[cfg(target_os = "linux")]
-pub use system::{children_now, holders_of_socket};
+pub use system::{children_now, holders_of_socket, zombie_children};
 
 /// Does this very process still run? One that has ended and only waits to be reaped does not,
 /// nor does another one that was given its id. If the system cannot tell, for want of a free
@@ -156,15 +156,7 @@ mod system {
     impl Children {
         pub fn snapshot() -> Self {
             let mut by_parent = HashMap::<i32, Vec<Identity>>::new();
-            let entries = fs::read_dir("/proc").into_iter().flatten().flatten();
-            for entry in entries {
-                let Some(pid) = entry
-                    .file_name()
-                    .to_str()
-                    .and_then(|name| name.parse().ok())
-                else {
-                    continue;
-                };
+            for pid in all_pids() {
                 if let Ok(info) = process_info(pid)
                     && !info.is_zombie
                 {
@@ -206,6 +198,22 @@ mod system {
         found.into_iter().map(|child| child.identity).collect()
     }
 
+    /// The children of a process that have ended and are not reaped.
+    #[must_use]
+    pub fn zombie_children(parent: u32) -> Vec<Identity> {
+        let parent = i32::try_from(parent).unwrap_or_default();
+        let infos = all_pids().filter_map(|pid| process_info(pid).ok());
+        infos
+            .filter(|info| info.parent == parent && info.is_zombie)
+            .map(|info| info.identity)
+            .collect()
+    }
+
+    fn all_pids() -> impl Iterator<Item = i32> {
+        let entries = fs::read_dir("/proc").into_iter().flatten().flatten();
+        entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok())
+    }
+
     /// Processes that hold a socket with this inode, by any descriptor. Those of other users are
     /// seen by root alone.
     #[must_use]
@@ -216,9 +224,8 @@ mod system {
             let mut links = fds.into_iter().flatten().flatten();
             links.any(|fd| fs::read_link(fd.path()).is_ok_and(|to| *to.as_os_str() == *wanted))
         };
-        let entries = fs::read_dir("/proc").into_iter().flatten().flatten();
-        let pids = entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok());
-        pids.filter(holds)
+        all_pids()
+            .filter(holds)
             .filter_map(|pid| process_info(pid).ok())
             .map(|info| info.identity)
             .collect()

@@ -98,10 +98,14 @@ fn start(request: &SpawnRequest<'_>, stdio: &[(RawFd, OwnedFd)], mask: &SigSet) 
         posix_spawn(program, &actions, &attributes, request.argv, request.env)
             .map(|pid| pid.as_raw())
     };
-    if request.program.to_bytes().contains(&b'/') {
-        return Ok(start(request.program)?);
-    }
-    search(request.program, request.env, start)
+    let pid = if request.program.to_bytes().contains(&b'/') {
+        start(request.program)?
+    } else {
+        search(request.program, request.env, start)?
+    };
+    #[cfg(target_os = "linux")]
+    super::adopted::exempt(pid);
+    Ok(pid)
 }
 
 /// Copies of descriptors 0 to 2, as far as they are open. Node sets `FD_CLOEXEC` on its own at
