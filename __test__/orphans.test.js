@@ -5,7 +5,7 @@
 const assert = require('assert');
 const fs = require('fs');
 const { ownOnly } = require('./helper/test');
-const { isAlive, poll } = require('./helper/processes');
+const { isAlive, isGuardian, poll } = require('./helper/processes');
 
 const REASON = 'a child that spins stays for ever, and so does what it has started';
 const FOR_EVER = { ms: 600000 };
@@ -13,13 +13,7 @@ const skip = process.platform === 'linux' ? false : 'Linux only';
 const production = { env: 'prod' };
 const grace = { EGG_MASTER_CLOSE_TIMEOUT: '1500' };
 
-/** @return {number[]} pids of the guardians below a master */
-function guardians(app) {
-  return app.leftovers().filter(pid => {
-    const [ name ] = fs.readFileSync(`/proc/${pid}/cmdline`, 'utf8').split('\0');
-    return name === 'egg-cluster-rs-guardian';
-  });
-}
+const guardians = app => app.leftovers().filter(isGuardian);
 
 async function oneGuardian(app) {
   assert.ok(await poll(() => guardians(app).length === 1, 10000), 'no guardian');

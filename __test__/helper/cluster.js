@@ -216,6 +216,11 @@ class App extends EventEmitter {
     return processes.marked(processes.MASTER_MARKER, this.marker).filter(pid => pid !== this.pid || !this.exited);
   }
 
+  /** @return {number[]} pids of the master and of all that it has started, but for its guardian */
+  members() {
+    return this.leftovers().filter(pid => !processes.isGuardian(pid));
+  }
+
   /** Fails when a descendant of the ended master outlives it by more than a moment. */
   async noLeftovers(deadline = 10000) {
     const gone = await processes.poll(() => this.leftovers().length === 0, deadline);

@@ -107,7 +107,7 @@ impl Engine {
         self.guard = match start(self.launch.env(), &self.me) {
             Ok(guardian) => Guard::Running(guardian),
             Err(error) if error.kind() == io::ErrorKind::Unsupported => {
-                tracing::info!(%error, "no guardian");
+                tracing::warn!(%error, "no guardian");
                 Guard::Impossible
             }
             Err(error) => {
