@@ -7,6 +7,10 @@ fn main() {
     if is("CARGO_CFG_TARGET_OS", "linux") && is("CARGO_CFG_TARGET_ENV", "gnu") {
         println!("cargo:rustc-cdylib-link-arg=-Wl,-z,nodelete");
     }
+    // The addon is a program, too: see src/sys/guardian/program.rs.
+    if is("CARGO_CFG_TARGET_OS", "linux") {
+        println!("cargo:rustc-cdylib-link-arg=-Wl,-e,egg_cluster_rs_guardian");
+    }
 }
 
 fn is(variable: &str, value: &str) -> bool {

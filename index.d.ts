@@ -164,7 +164,7 @@ export interface ClusterOptions {
 /** Why a cluster has not started, or has ended by itself. Only with `exitProcess: false`. */
 export interface ClusterFailedError extends Error {
   code: 'ERR_EGG_CLUSTER_RS_FAILED';
-  /** The code that the process would have ended with: 1, or 69 where restarts did not help. */
+  /** The code that the process would have ended with: 1, 69 where restarts did not help, or 70 after a defect. */
   exitCode: number;
 }
 

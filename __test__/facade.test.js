@@ -203,7 +203,7 @@ ownOnly(
     await app.report('reloaded');
     assert.notStrictEqual(await app.agentPid(), agent);
     assert.ok((await app.workerPids()).every(pid => !old.includes(pid)));
-    assert.strictEqual(app.leftovers().length, 1 + 1 + 2, 'master, agent and two workers');
+    assert.strictEqual(app.members().length, 1 + 1 + 2, 'master, agent and two workers');
     await app.stdout(/\[master\] reload agent_worker\.\.\./);
     assert.doesNotMatch(app.err, /WorkerDiedError/);
     assert.deepStrictEqual(app.found('agent-worker-died'), []);

@@ -36,7 +36,7 @@ test('in local, reload-worker replaces every worker by a new one, and their numb
   const pids = await app.workerPids();
   assert.strictEqual(pids.length, 2);
   assert.ok(pids.every(pid => !old.includes(pid)));
-  assert.strictEqual(app.leftovers().length, 1 + 1 + 2, 'master, agent and two workers');
+  assert.strictEqual(app.members().length, 1 + 1 + 2, 'master, agent and two workers');
   assert.strictEqual(await app.agentPid(), agent);
   for (let i = 0; i < 10; i++) assert.ok(pids.includes((await get(app.port)).json.pid));
   assert.doesNotMatch(app.err.slice(before.err), /AppWorkerDiedError/);
@@ -51,7 +51,7 @@ test('in local, reload-worker works again and again', async t => {
     assert.ok(!old.includes(now));
     assert.strictEqual((await get(app.port)).json.pid, now);
   }
-  assert.strictEqual(app.leftovers().length, 1 + 1 + 1);
+  assert.strictEqual(app.members().length, 1 + 1 + 1);
 });
 
 test('the new workers get egg-ready, the agent the pids of the new ones', async t => {
@@ -76,7 +76,7 @@ ownOnly(
       await reload(app, old);
       const pids = await app.workerPids(3);
       assert.ok(pids.every(pid => !old.includes(pid)));
-      assert.strictEqual(app.leftovers().length, 1 + 1 + 3);
+      assert.strictEqual(app.members().length, 1 + 1 + 3);
     }
     assert.doesNotMatch(app.err, /AppWorkerDiedError/);
     assert.deepStrictEqual(app.found('app-worker-died'), []);

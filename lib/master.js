@@ -12,6 +12,7 @@ const path = require('path');
 const EventEmitter = require('events');
 
 const native = require('./native');
+const duties = require('./process_duties');
 const Failure = require('./failure');
 const Messenger = require('./messenger');
 const ProcessListeners = require('./process_listeners');
@@ -24,6 +25,7 @@ const { parseOptions, isProduction, readPackage } = require('./options');
 const { ignoredOptions, threadOptions } = require('./threads');
 const { WorkerManager, AgentWorker, AppWorker } = require('./views');
 
+const FULL_DISK = [ 'ENOSPC', 'EDQUOT', 'EFBIG', 'EIO' ];
 const IDLE_SNAPSHOT = { phase: 'starting', agent: null, workers: [], slots: [], agentSlot: null };
 
 class Master extends EventEmitter {
@@ -63,6 +65,7 @@ class Master extends EventEmitter {
     this.#isReusePortGiven = options.reusePort !== undefined && options.reusePort !== null;
     this.#ownsProcess = this.options.exitProcess !== false;
     this.#binding = native.load();
+    if (this.#ownsProcess) duties.outliveOutput();
     const { name, version } = readPackage(path.join(this.options.framework, 'package.json'));
 
     this.isProduction = isProduction(this.options);
@@ -97,6 +100,7 @@ class Master extends EventEmitter {
     }
     this.#writePidFile();
     this.#listenToProcess();
+    if (this.#ownsProcess) duties.reapOrphans(this.#binding);
     this.#reservePorts();
     process.nextTick(() => this.#start());
   }
@@ -244,6 +248,8 @@ class Master extends EventEmitter {
       fs.mkdirSync(path.dirname(pidFile), { recursive: true });
       fs.writeFileSync(pidFile, String(process.pid));
     } catch (err) {
+      // By then the file is there, but empty.
+      if (FULL_DISK.includes(err.code)) this.#removePidFile();
       err.message = `options.pidFile: cannot write ${pidFile}: ${err.message}`;
       throw err;
     }
@@ -253,7 +259,9 @@ class Master extends EventEmitter {
     const { pidFile } = this.options;
     if (!pidFile) return;
     try {
-      fs.unlinkSync(pidFile);
+      const found = fs.lstatSync(pidFile);
+      // A device that somebody has named for it stays.
+      if (found.isFile() || found.isSymbolicLink()) fs.unlinkSync(pidFile);
     } catch (err) {
       if (err.code === 'ENOENT') return;
       this.logger.error('[master] delete pidfile %s fail with %s', pidFile, err.message);
@@ -419,7 +427,7 @@ class Master extends EventEmitter {
       master.#reloads.end();
     },
     'closed': (master, { code }) => master.#end(code),
-    'fatal': master => master.#end(1),
+    'fatal': (master, { code }) => master.#end(code),
   };
 
   /**

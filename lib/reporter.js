@@ -138,8 +138,9 @@ const LINES = {
   'app-drained': (r, { id, pid, elapsedMs }) =>
     r.log('[master] app_worker#%s:%s drained in %sms', id, pid, elapsedMs),
   'drain-timed-out': reportDrainTimedOut,
-  'fatal': (r, { reason }) =>
-    r.logger.error('[master] internal error of egg-cluster-rs, exiting with code:1: %s', reason),
+  'fatal': (r, { reason, code, backtrace }) =>
+    r.logger.error('[master] internal error of egg-cluster-rs, exiting with code:%s: %s%s', code, reason,
+      backtrace ? `\n${backtrace}` : ''),
 };
 
 function reportAgentExited(r, { id, pid, code, signal, restartInMs }) {

@@ -11,6 +11,8 @@ use crate::driver::config::Config;
 use crate::driver::{Driver, ThreadReport};
 use crate::error::RequestError;
 use crate::ipc::message::{self, ChildMessage, Line};
+#[cfg(target_os = "linux")]
+use crate::sys::adopted;
 use crate::sys::callback::Callback;
 use crate::sys::{port, process};
 
@@ -125,9 +127,27 @@ impl NativeMaster {
 }
 
 /// Ends this process without waiting for its threads, some of which cannot be ended.
-#[napi]
+#[napi(catch_unwind)]
 pub fn exit_at_once(code: i32) {
     process::exit_at_once(code)
+}
+
+/// Do orphans become children of this process, as those of the first process of a container?
+#[napi(catch_unwind)]
+pub fn adopts_orphans() -> bool {
+    #[cfg(target_os = "linux")]
+    return adopted::is_expected();
+    #[cfg(not(target_os = "linux"))]
+    return false;
+}
+
+/// Reaps orphans that had ended before the last call. To be called from the main event loop.
+#[napi(catch_unwind)]
+pub fn reap_orphans() -> u32 {
+    #[cfg(target_os = "linux")]
+    return u32::try_from(adopted::reap()).unwrap_or(u32::MAX);
+    #[cfg(not(target_os = "linux"))]
+    return 0;
 }
 
 /// A TCP port that nobody else is given while this object lives.
@@ -150,13 +170,13 @@ impl PortReservation {
     }
 
     /// The port.
-    #[napi(getter)]
+    #[napi(getter, catch_unwind)]
     pub fn port(&self) -> u32 {
         self.port.into()
     }
 
     /// Gives the port back.
-    #[napi]
+    #[napi(catch_unwind)]
     pub fn release(&mut self) {
         self.reservation = None;
     }

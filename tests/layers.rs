@@ -100,6 +100,15 @@ fn the_core_has_no_clock_no_io_and_no_chance() {
 }
 
 #[test]
+fn nothing_is_decided_by_the_clock_on_the_wall() {
+    forbid(
+        "steps of the system's time would be felt",
+        |_| true,
+        &["SystemTime", "UNIX_EPOCH", "CLOCK_REALTIME"],
+    );
+}
+
+#[test]
 fn ipc_and_sys_are_leaves() {
     let upward = ["crate::core", "crate::driver", "crate::binding"];
     forbid("ipc reaches up", |file| file.starts_with("ipc/"), &upward);

@@ -218,6 +218,11 @@ class App extends EventEmitter {
     return processes.marked(processes.MASTER_MARKER, this.marker).filter(pid => pid !== this.pid || !this.exited);
   }
 
+  /** @return {number[]} pids of the master and of all that it has started, but for its guardian */
+  members() {
+    return this.leftovers().filter(pid => !processes.isGuardian(pid));
+  }
+
   /** Fails when a descendant of the ended master outlives it by more than a moment. */
   async noLeftovers(deadline = 10000) {
     const gone = await processes.poll(() => this.leftovers().length === 0, deadline);
@@ -261,6 +266,7 @@ function matcher(wanted) {
  *  - {boolean} ipc false: no channel between the test and the master
  *  - {number[]} fds passed to the master as 4, 5, …
  *  - {string} command, {string[]} args another program than the start script
+ *  - {string[]} wrapper a program, and its arguments, that the master is started by; the pid is that of the program
  * @return {Promise<App>} as soon as the process exists
  */
 async function start(config = {}) {
@@ -279,7 +285,8 @@ async function start(config = {}) {
     scriptArgs: config.scriptArgs,
   });
   const argv = config.args || [ ...(config.execArgv || []), path.join(__dirname, 'start-master.js'), payload ];
-  const child = spawn(config.command || process.execPath, argv, {
+  const [ command, ...before ] = [ ...(config.wrapper || []), config.command || process.execPath ];
+  const child = spawn(command, [ ...before, ...argv ], {
     cwd: config.cwd || root,
     env,
     stdio: [ 'ignore', 'pipe', 'pipe', config.ipc === false ? 'ignore' : 'ipc', ...(config.fds || []) ],

@@ -47,6 +47,11 @@ function describe(pid) {
   return `${pid} ${argv}`;
 }
 
+/** Whether this is what ends the children of a killed master, and no part of the cluster itself. */
+function isGuardian(pid) {
+  return readProc(pid, 'cmdline').split('\0')[0] === 'egg-cluster-rs-guardian';
+}
+
 function isAlive(pid) {
   try {
     process.kill(pid, 0);
@@ -82,4 +87,4 @@ async function poll(probe, deadline) {
   return true;
 }
 
-module.exports = { MASTER_MARKER, RUN_MARKER, marked, describe, isAlive, kill, poll };
+module.exports = { MASTER_MARKER, RUN_MARKER, marked, describe, isGuardian, isAlive, kill, poll };

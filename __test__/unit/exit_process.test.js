@@ -47,8 +47,8 @@ test('close resolves when the native side has ended and is released, also when a
 
 test('an end by itself is told once, and close resolves after it', async t => {
   const { master, ends, native } = await create(t);
-  native.emit({ type: 'ready' }, { type: 'fatal', reason: 'broken' }, { type: 'closed', code: 1 });
-  assert.deepStrictEqual(ends.map(({ code, error }) => [ code, error.message ]), [ [ 1, 'the cluster has ended: internal error: broken' ] ]);
+  native.emit({ type: 'ready' }, { type: 'fatal', reason: 'broken', code: 70, backtrace: null }, { type: 'closed', code: 1 });
+  assert.deepStrictEqual(ends.map(({ code, error }) => [ code, error.message ]), [ [ 70, 'the cluster has ended: internal error: broken' ] ]);
   await master.close();
   assert.deepStrictEqual(native.calls, [ [ 'start' ], [ 'release' ] ]);
 });

@@ -2,6 +2,7 @@
 
 const assert = require('assert');
 const fs = require('fs');
+const os = require('os');
 const path = require('path');
 const test = require('./helpers/test');
 
@@ -238,10 +239,29 @@ test('close right after the constructor: nothing is started', async t => {
   assert.deepStrictEqual(box.exits, [ 0 ]);
 });
 
-test('a failed start and a defect end the process with code 1', async t => {
-  const { native, exits } = await create(t);
-  native.emit({ type: 'closed', code: 1 }, { type: 'fatal', reason: 'x' });
-  assert.deepStrictEqual(exits, [ 1, 1 ]);
+test('a pid file for which there is no room does not stay behind; one that is not ours to write does', t => {
+  const dir = fs.mkdtempSync(path.join(os.tmpdir(), 'egg-cluster-pid-'));
+  t.after(() => fs.rmSync(dir, { recursive: true, force: true }));
+  const pidFile = path.join(dir, 'master.pid');
+  sandbox(t);
+  const options = { baseDir: app(t), workers: 1, port: 17001, pidFile };
+  for (const [ code, left ] of [ [ 'ENOSPC', false ], [ 'EACCES', true ] ]) {
+    const write = t.mock.method(fs, 'writeFileSync', file => {
+      fs.closeSync(fs.openSync(file, 'w'));
+      throw Object.assign(new Error(`${code}: no`), { code });
+    });
+    assert.throws(() => new Master(options), { code, message: `options.pidFile: cannot write ${pidFile}: ${code}: no` });
+    write.mock.restore();
+    assert.strictEqual(fs.existsSync(pidFile), left);
+  }
+});
+
+test('a failed start ends the process with code 1, and a defect with the code that the native side says', async t => {
+  const { native, exits, err } = await create(t);
+  native.emit({ type: 'closed', code: 1 });
+  native.emit({ type: 'fatal', reason: 'boom at src/x.rs:1:2', code: 70, backtrace: '0: somewhere' });
+  assert.deepStrictEqual(exits, [ 1, 70 ]);
+  assert.match(err(), /ERROR \d+ \[master\] internal error of egg-cluster-rs, exiting with code:70: boom at src\/x\.rs:1:2\n0: somewhere\n/);
 });
 
 test('events: agent-exit, app-start, app-exit and messages to the master', async t => {

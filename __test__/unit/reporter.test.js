@@ -230,7 +230,7 @@ test('events that egg-cluster has not', () => {
     { type: 'spawn-failed', role: 'agent', id: 1, reason: 'out of memory' },
     { type: 'listen-failed', port: 80, errno: 13 },
     { type: 'accept-failed', errno: 24 },
-    { type: 'fatal', reason: 'index out of bounds' },
+    { type: 'fatal', reason: 'index out of bounds', code: 70, backtrace: null },
     { type: 'app-listening', id: 1, pid: 5, address, reusePort: true },
     { type: 'unknown-to-this-release' },
   ]), [
@@ -245,7 +245,7 @@ test('events that egg-cluster has not', () => {
     'ERROR [master] cannot start the process of agent_worker#1: out of memory',
     'ERROR [master] cannot listen on port 80: EACCES',
     'WARN [master] cannot accept new connections for the moment: EMFILE',
-    'ERROR [master] internal error of egg-cluster-rs, exiting with code:1: index out of bounds',
+    'ERROR [master] internal error of egg-cluster-rs, exiting with code:70: index out of bounds',
     'INFO [master] app_worker#1:5 reuse-port listening on {"addressType":4,"address":null,"port":17001}',
   ]);
 });

@@ -947,8 +947,12 @@ pub enum Event {
     },
     /// The core has failed: a defect. All channels are closed. The last event.
     Fatal {
-        /// What the panic said.
+        /// What the panic said, and where; or why the core could not start.
         reason: String,
+        /// The exit code that the master should have.
+        code: i32,
+        /// Of a panic: the functions that it happened in.
+        backtrace: Option<String>,
     },
 }
 

@@ -281,6 +281,11 @@ impl Launch {
         &self.program
     }
 
+    /// What the environments of all children have in common.
+    pub fn env(&self) -> &[CString] {
+        &self.env
+    }
+
     /// Argument list and environment of one child.
     pub fn command_line(&self, spec: &SpawnSpec) -> CommandLine {
         let mut argv = vec![self.program.clone()];

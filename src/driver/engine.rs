@@ -10,6 +10,7 @@ use tokio::sync::Notify;
 use super::EventSink;
 use super::child::Child;
 use super::config::Launch;
+use super::guard::Guard;
 use super::orphans;
 use super::peeks::Peeks;
 use super::tables::{Connections, Listener};
@@ -39,6 +40,7 @@ pub(super) struct Engine {
     pub(super) launch: Launch,
     pub(super) sink: EventSink,
     pub(super) children: HashMap<ChildId, Child>,
+    pub(super) guard: Guard,
     /// Where children are threads.
     pub(super) threads: Option<Threads>,
     /// Descendants as they were listed when a child was first signalled.
@@ -55,7 +57,7 @@ pub(super) struct Engine {
     pub(super) wake: Rc<Notify>,
     pub(super) closed: bool,
     /// How long children may take to end when the engine goes before them.
-    orphan_grace: Duration,
+    pub(super) orphan_grace: Duration,
 }
 
 impl Engine {
@@ -69,6 +71,7 @@ impl Engine {
                 launch,
                 sink,
                 children: HashMap::new(),
+                guard: Guard::default(),
                 descendants: HashMap::new(),
                 connections: Connections::default(),
                 peeks: Peeks::default(),
@@ -129,7 +132,7 @@ impl Engine {
                 Output::Signal { child, signal } => self.signal(child, signal),
                 Output::AskStack { child } => self.ask_stack(child),
                 Output::CountDescendants { child } => self.count_descendants(child),
-                Output::ForgetDescendants { child } => drop(self.descendants.remove(&child)),
+                Output::ForgetDescendants { child } => self.forget_descendants(child),
                 Output::Listen { listener, spec } => self.listen(listener, &spec),
                 Output::Accept { listener } => self.set_accepting(listener, true),
                 Output::PauseAccept { listener } => self.set_accepting(listener, false),
@@ -174,7 +177,8 @@ impl Engine {
 impl Drop for Engine {
     fn drop(&mut self) {
         let pids = self.children.values().map(|child| child.pid);
-        orphans::reap(pids.filter(|&pid| pid > 0).collect(), self.orphan_grace);
+        let pids = pids.filter(|&pid| pid > 0).collect();
+        orphans::reap(pids, self.orphan_grace, self.guard.take());
     }
 }
 

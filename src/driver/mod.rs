@@ -10,9 +10,11 @@
 //! | [`threads`] | — children that are threads: has JavaScript make, feed and end them |
 //! | [`sockets`] | — binding, accepting, looking at connections |
 //! | [`child`] | one child: its process id, its channel, what waits there |
+//! | [`guard`] | — the guardian: who ends what is left when this process is killed |
 //! | [`hang_stack`] | where the JavaScript of a hung process is |
 //! | [`inspector`] | a client of Node's inspector, for that |
 //! | [`orphans`] | children that are left when the thread ends before them |
+//! | [`panics`] | notes what panics, so that nothing goes on after it |
 //! | [`peeks`] | connections whose first bytes are awaited |
 //! | [`tables`] | the descriptors behind the core's ids |
 //! | [`tasks`] | waits for descriptors to be ready, and for children to end |
@@ -25,10 +27,12 @@ mod channels;
 mod child;
 pub mod config;
 mod engine;
+mod guard;
 mod hang_stack;
 mod inspector;
 mod orphans;
 mod pace;
+mod panics;
 mod peeks;
 mod processes;
 mod sockets;
@@ -36,14 +40,13 @@ mod tables;
 mod tasks;
 mod threads;
 
-use std::any::Any;
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, mpsc as sync_mpsc};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
-use tokio::sync::mpsc;
+use tokio::sync::{Notify, mpsc};
 
 use crate::core::event::{Command, Event, Settings, Snapshot};
 use crate::error::RequestError;
@@ -56,6 +59,11 @@ pub type EventSink = Arc<dyn Fn(String) + Send + Sync>;
 
 /// How long a caller waits for an answer of the core thread.
 const ANSWER_LIMIT: Duration = Duration::from_secs(1);
+
+/// The exit code after a panic: `EX_SOFTWARE` of `sysexits.h`.
+const EXIT_SOFTWARE: i32 = 70;
+/// The exit code of a master that has not started.
+const EXIT_START_FAILED: i32 = 1;
 
 /// What other threads ask of the core thread.
 #[derive(Debug)]
@@ -161,21 +169,30 @@ fn run_contained(
     inbox: mpsc::UnboundedReceiver<Request>,
     sink: &EventSink,
 ) {
-    let run = AssertUnwindSafe(|| run(settings, launch, inbox, sink));
-    let reason = match catch_unwind(run) {
-        Ok(Ok(())) => return,
-        Ok(Err(error)) => format!("the core thread could not start: {error}"),
-        Err(panic) => panic_text(&*panic),
+    let noticed = panics::watch();
+    let run = AssertUnwindSafe(|| run(settings, launch, inbox, sink, &noticed));
+    let ended = catch_unwind(run);
+    let fatal = match (panics::take(), ended) {
+        (Some(panic), _) => Event::Fatal {
+            reason: panic.reason,
+            code: EXIT_SOFTWARE,
+            backtrace: Some(panic.backtrace),
+        },
+        // Raised without the hook, which nothing here does.
+        (None, Err(_)) => Event::Fatal {
+            reason: "unknown panic".to_owned(),
+            code: EXIT_SOFTWARE,
+            backtrace: None,
+        },
+        (None, Ok(Err(error))) => Event::Fatal {
+            reason: format!("the core thread could not start: {error}"),
+            code: EXIT_START_FAILED,
+            backtrace: None,
+        },
+        (None, Ok(Ok(()))) => return,
     };
-    tracing::error!(reason, "the core has failed");
-    sink(engine::to_json(&Event::Fatal { reason }));
-}
-
-fn panic_text(panic: &(dyn Any + Send)) -> String {
-    let text = panic.downcast_ref::<String>().map(String::as_str);
-    text.or_else(|| panic.downcast_ref::<&str>().copied())
-        .unwrap_or("unknown panic")
-        .to_owned()
+    tracing::error!(?fatal, "the core has failed");
+    sink(engine::to_json(&fatal));
 }
 
 fn run(
@@ -183,6 +200,7 @@ fn run(
     launch: Launch,
     mut inbox: mpsc::UnboundedReceiver<Request>,
     sink: &EventSink,
+    panicked: &Notify,
 ) -> io::Result<()> {
     let before = Arc::new(pace::Pace::new());
     let after = Arc::clone(&before);
@@ -198,7 +216,7 @@ fn run(
         loop {
             let (deadline, wake) = {
                 let engine = engine.borrow();
-                if engine.is_closed() {
+                if engine.is_closed() || panics::has_happened() {
                     return;
                 }
                 (engine.next_deadline(), engine.wake())
@@ -217,6 +235,7 @@ fn run(
                 },
                 () = tasks::sleep_until(deadline) => engine.borrow_mut().timeout(),
                 () = wake.notified() => {}
+                () = panicked.notified() => {}
             }
         }
     });

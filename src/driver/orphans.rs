@@ -7,18 +7,29 @@
 use std::thread;
 use std::time::{Duration, Instant};
 
+use super::guard::Guardian;
 use crate::sys::process::{self, Signal};
 
 /// Time between two looks. Nobody waits for the result.
 const PAUSE: Duration = Duration::from_millis(50);
 
-/// Reaps the children in the background; those that are there after `grace` are killed.
-pub(super) fn reap(pids: Vec<i32>, grace: Duration) {
+/// Reaps the children in the background; those that are there after `grace` are killed. The
+/// guardian stays until they are gone, for this process may be killed meanwhile.
+pub(super) fn reap(pids: Vec<i32>, grace: Duration, guardian: Option<Guardian>) {
     if pids.is_empty() {
+        if let Some(guardian) = guardian {
+            guardian.dismiss();
+        }
         return;
     }
     let thread = thread::Builder::new().name("egg-cluster-reap".to_owned());
-    if let Err(error) = thread.spawn(move || reap_all(pids, grace)) {
+    let work = move || {
+        reap_all(pids, grace);
+        if let Some(guardian) = guardian {
+            guardian.dismiss();
+        }
+    };
+    if let Err(error) = thread.spawn(work) {
         // They are reaped when this process ends.
         tracing::warn!(%error, "no thread to wait for children that are left");
     }

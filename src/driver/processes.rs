@@ -14,6 +14,8 @@ use super::hang_stack;
 use super::tasks::{self, Gate};
 use crate::core::event::{ChildId, ExitStatus, Input, Signal, SpawnSpec, StackFrame};
 use crate::sys;
+use crate::sys::guardian::Note;
+use crate::sys::process_tree::identify;
 use crate::sys::reactor::watch;
 
 impl Engine {
@@ -38,6 +40,7 @@ impl Engine {
         if let Some(entry) = self.children.get_mut(&child) {
             entry.pid = 0;
         }
+        self.guard.tell(Note::Gone(pid));
         // All that it said before it ended counts.
         while self.read_once(child) == Progress::More {}
         self.close_channel(child);
@@ -65,12 +68,19 @@ impl Engine {
         let (ours, theirs) = sys::channel::pair()?;
         let fd = watch(ours, Interest::READABLE | Interest::WRITABLE)?;
         let line = self.launch.command_line(spec);
-        let pid = sys::spawn::spawn(&sys::spawn::SpawnRequest {
+        self.ensure_guardian();
+        self.guard
+            .tell(Note::Starting(sys::channel::inode(&theirs)?));
+        let spawned = sys::spawn::spawn(&sys::spawn::SpawnRequest {
             program: self.launch.program(),
             argv: &line.argv,
             env: &line.env,
             channel: theirs.as_fd(),
-        })?;
+        });
+        let identity = spawned.as_ref().ok().copied().and_then(identify);
+        self.guard
+            .tell(identity.map_or(Note::NotStarted, Note::Child));
+        let pid = spawned?;
         let channel = Channel {
             fd: Rc::new(fd),
             read_gate: Gate::new(true),
@@ -115,9 +125,13 @@ impl Engine {
             .map(|entry| entry.pid)
             .filter(|&pid| pid > 0);
         if let Some(pid) = pid {
-            self.descendants
-                .entry(child)
-                .or_insert_with(|| sys::process_tree::descendants(pid));
+            self.descendants.entry(child).or_insert_with(|| {
+                let listed = sys::process_tree::descendants(pid);
+                for &descendant in &listed {
+                    self.guard.tell(Note::Descendant(descendant));
+                }
+                listed
+            });
             if let Err(error) = sys::process::signal(pid, signal) {
                 tracing::warn!(?child, pid, %error, "cannot signal");
             }
@@ -127,6 +141,11 @@ impl Engine {
                 tracing::warn!(?child, ?identity, %error, "cannot signal a descendant");
             }
         }
+    }
+
+    pub(super) fn forget_descendants(&mut self, child: ChildId) {
+        let listed = self.descendants.remove(&child).unwrap_or_default();
+        self.tell_gone(&listed);
     }
 
     pub(super) fn ask_stack(&self, child: ChildId) {

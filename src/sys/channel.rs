@@ -14,6 +14,7 @@ use std::ptr;
 use nix::fcntl::{FcntlArg, fcntl};
 use nix::libc;
 use nix::sys::socket::{AddressFamily, SockFlag, SockType, socketpair};
+use nix::sys::stat::fstat;
 
 use super::descriptor;
 
@@ -86,6 +87,15 @@ pub fn pair() -> io::Result<(OwnedFd, OwnedFd)> {
     // SAFETY: fcntl has just made this descriptor and nobody else knows its number.
     let theirs = unsafe { OwnedFd::from_raw_fd(number) };
     Ok((ours, theirs))
+}
+
+/// The number of a socket in lists of open files, such as `/proc/PID/fd`.
+///
+/// # Errors
+///
+/// None that is known for an open descriptor.
+pub fn inode(fd: &OwnedFd) -> io::Result<u64> {
+    Ok(fstat(fd)?.st_ino)
 }
 
 /// Lets a write to a closed channel fail with `EPIPE` instead of raising `SIGPIPE`.

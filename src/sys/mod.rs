@@ -7,10 +7,12 @@
 //!
 //! | module | holds |
 //! |---|---|
+//! | [`adopted`] | zombies that nobody else will reap |
 //! | [`channel`] | the socket pair between master and child; messages with a descriptor (`SCM_RIGHTS`) |
 //! | [`spawn`] | starting a child with its channel as descriptor 3 |
 //! | [`process`] | the end of a child: pidfd, reaping, signals and their names |
 //! | [`process_tree`] | the descendants of a child, safe against reused process ids |
+//! | [`guardian`] | a small process that ends what a killed master leaves |
 //! | [`reactor`] | descriptors whose readiness is awaited |
 //! | [`listener`] | TCP, unix, UDP and inherited sockets bound as Node's primary binds them; accepting |
 //! | [`inspector`] | finding the port that a process has just opened at 127.0.0.1 |
@@ -19,8 +21,11 @@
 //! | [`port`] | finding a TCP port and keeping it while workers bind it |
 //! | [`callback`] | a JavaScript function that any thread can call |
 
+#[cfg(target_os = "linux")]
+pub mod adopted;
 pub mod callback;
 pub mod channel;
+pub mod guardian;
 pub mod inspector;
 pub mod listener;
 pub mod peek;

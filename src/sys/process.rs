@@ -154,6 +154,8 @@ fn waitpid(pid: i32, flags: libc::c_int) -> io::Result<Option<ExitStatus>> {
         // SAFETY: `raw` is a valid place for the status.
         let result = unsafe { libc::waitpid(pid, &raw mut raw, flags) };
         if result == pid {
+            #[cfg(target_os = "linux")]
+            super::adopted::forget(pid);
             return Ok(Some(ExitStatus::from_raw(raw)));
         }
         if result == 0 {

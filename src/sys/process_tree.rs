@@ -19,6 +19,20 @@ pub struct Identity {
     start_time: u64,
 }
 
+impl Identity {
+    /// From what another process of this system knew: see [`start_time`](Self::start_time).
+    #[must_use]
+    pub const fn new(pid: i32, start_time: u64) -> Self {
+        Self { pid, start_time }
+    }
+
+    /// Of no meaning but for [`new`](Self::new), on the same system.
+    #[must_use]
+    pub const fn start_time(&self) -> u64 {
+        self.start_time
+    }
+}
+
 /// What the system tells of one process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct ProcessInfo {
@@ -34,10 +48,21 @@ struct ProcessInfo {
 /// init and cannot be found any more. A process that is started meanwhile may be missed.
 #[must_use]
 pub fn descendants(pid: i32) -> Vec<Identity> {
-    let Ok(root) = system::process_info(pid) else {
-        return Vec::new();
-    };
-    let mut found = vec![root.identity];
+    identify(pid).map_or_else(Vec::new, |root| below(vec![root]))
+}
+
+/// The same below several processes at once; those that have ended count for nothing.
+#[must_use]
+pub fn descendants_of<'a>(roots: impl Iterator<Item = &'a Identity>) -> Vec<Identity> {
+    below(roots.filter(|root| is_alive(root)).copied().collect())
+}
+
+fn below(roots: Vec<Identity>) -> Vec<Identity> {
+    if roots.is_empty() {
+        return roots;
+    }
+    let above = roots.len();
+    let mut found = roots;
     let mut children = system::Children::snapshot();
     let mut next = 0;
     while let Some(parent) = found.get(next).copied() {
@@ -51,10 +76,19 @@ pub fn descendants(pid: i32) -> Vec<Identity> {
         }
     }
     // Parents come before their children here.
-    found.remove(0);
+    found.drain(..above);
     found.reverse();
     found
 }
+
+/// The process that has this id now; none if there is none, or if it cannot be looked at.
+#[must_use]
+pub fn identify(pid: i32) -> Option<Identity> {
+    system::process_info(pid).ok().map(|info| info.identity)
+}
+
+#[cfg(target_os = "linux")]
+pub use system::{children_now, holders_of_socket, zombie_children};
 
 /// Does this very process still run? One that has ended and only waits to be reaped does not,
 /// nor does another one that was given its id. If the system cannot tell, for want of a free
@@ -122,15 +156,7 @@ mod system {
     impl Children {
         pub fn snapshot() -> Self {
             let mut by_parent = HashMap::<i32, Vec<Identity>>::new();
-            let entries = fs::read_dir("/proc").into_iter().flatten().flatten();
-            for entry in entries {
-                let Some(pid) = entry
-                    .file_name()
-                    .to_str()
-                    .and_then(|name| name.parse().ok())
-                else {
-                    continue;
-                };
+            for pid in all_pids() {
                 if let Ok(info) = process_info(pid)
                     && !info.is_zombie
                 {
@@ -144,6 +170,65 @@ mod system {
         pub fn take(&mut self, parent: i32) -> Vec<Identity> {
             self.0.remove(&parent).unwrap_or_default()
         }
+    }
+
+    /// The children of a process, without a look at any other: quicker than
+    /// [`descendants`](super::descendants), but empty on a kernel without `CONFIG_PROC_CHILDREN`, and not to be
+    /// relied upon while some of them end.
+    #[must_use]
+    pub fn children_now(parent: &Identity) -> Vec<Identity> {
+        let tasks = fs::read_dir(format!("/proc/{}/task", parent.pid));
+        let lists = tasks
+            .into_iter()
+            .flatten()
+            .flatten()
+            .filter_map(|task| fs::read_to_string(task.path().join("children")).ok());
+        let mut found = Vec::new();
+        for list in lists {
+            let pids = list
+                .split_ascii_whitespace()
+                .filter_map(|pid| pid.parse().ok());
+            found.extend(pids.filter_map(|pid| process_info(pid).ok()));
+        }
+        found.retain(|child| {
+            child.parent == parent.pid
+                && child.identity.start_time >= parent.start_time
+                && !child.is_zombie
+        });
+        found.into_iter().map(|child| child.identity).collect()
+    }
+
+    /// The children of a process that have ended and are not reaped.
+    #[must_use]
+    pub fn zombie_children(parent: u32) -> Vec<Identity> {
+        let parent = i32::try_from(parent).unwrap_or_default();
+        let infos = all_pids().filter_map(|pid| process_info(pid).ok());
+        infos
+            .filter(|info| info.parent == parent && info.is_zombie)
+            .map(|info| info.identity)
+            .collect()
+    }
+
+    fn all_pids() -> impl Iterator<Item = i32> {
+        let entries = fs::read_dir("/proc").into_iter().flatten().flatten();
+        entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok())
+    }
+
+    /// Processes that hold a socket with this inode, by any descriptor. Those of other users are
+    /// seen by root alone.
+    #[must_use]
+    pub fn holders_of_socket(inode: u64) -> Vec<Identity> {
+        let wanted = format!("socket:[{inode}]");
+        let holds = |pid: &i32| {
+            let fds = fs::read_dir(format!("/proc/{pid}/fd"));
+            let mut links = fds.into_iter().flatten().flatten();
+            links.any(|fd| fs::read_link(fd.path()).is_ok_and(|to| *to.as_os_str() == *wanted))
+        };
+        all_pids()
+            .filter(holds)
+            .filter_map(|pid| process_info(pid).ok())
+            .map(|info| info.identity)
+            .collect()
     }
 
     pub fn process_info(pid: i32) -> io::Result<ProcessInfo> {
@@ -273,7 +358,7 @@ mod tests {
     const THREE: &str = "sh -c '(echo $PPID >&3; read -r line <&3; exit 0) & wait' & wait";
 
     fn identify(pid: i32) -> Identity {
-        system::process_info(pid).unwrap().identity
+        super::identify(pid).unwrap()
     }
 
     /// Kills what a test has started below a child, before the child itself is killed.

@@ -11,6 +11,7 @@
 //! versions and musl lack that symbol, and an addon that names it would not load there.)
 
 use std::ffi::{CStr, CString};
+use std::fs::OpenOptions;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 
@@ -56,6 +57,30 @@ pub struct SpawnRequest<'a> {
 /// want of processes or memory, `E2BIG` for the environment.
 /// [`InvalidInput`](io::ErrorKind::InvalidInput) if `channel` is descriptor 3 itself.
 pub fn spawn(request: &SpawnRequest<'_>) -> io::Result<i32> {
+    start(request, &standard_descriptors()?, &SigSet::empty())
+}
+
+/// The same for a process that is no part of the application: it has `/dev/null` for its
+/// standard descriptors, so that nobody waits for their end, and blocks all signals, so that
+/// those for the process group do not concern it.
+///
+/// # Errors
+///
+/// As of [`spawn`], and where `/dev/null` cannot be opened.
+pub fn spawn_aside(request: &SpawnRequest<'_>) -> io::Result<i32> {
+    let null = OpenOptions::new()
+        .read(true)
+        .write(true)
+        .open("/dev/null")?;
+    let stdio = (0..3).map(|number| Ok((number, copy_high(null.as_fd())?)));
+    start(
+        request,
+        &stdio.collect::<nix::Result<Vec<_>>>()?,
+        &SigSet::all(),
+    )
+}
+
+fn start(request: &SpawnRequest<'_>, stdio: &[(RawFd, OwnedFd)], mask: &SigSet) -> io::Result<i32> {
     if request.channel.as_raw_fd() == CHANNEL_FD {
         // Not every libc clears FD_CLOEXEC for a dup2 of a descriptor onto itself.
         return Err(io::Error::new(
@@ -65,19 +90,22 @@ pub fn spawn(request: &SpawnRequest<'_>) -> io::Result<i32> {
     }
     let mut actions = PosixSpawnFileActions::init()?;
     actions.add_dup2(request.channel.as_raw_fd(), CHANNEL_FD)?;
-    let stdio = standard_descriptors()?;
-    for (number, fd) in &stdio {
+    for (number, fd) in stdio {
         actions.add_dup2(fd.as_raw_fd(), *number)?;
     }
-    let attributes = attributes()?;
+    let attributes = attributes(mask)?;
     let start = |program: &CStr| {
         posix_spawn(program, &actions, &attributes, request.argv, request.env)
             .map(|pid| pid.as_raw())
     };
-    if request.program.to_bytes().contains(&b'/') {
-        return Ok(start(request.program)?);
-    }
-    search(request.program, request.env, start)
+    let pid = if request.program.to_bytes().contains(&b'/') {
+        start(request.program)?
+    } else {
+        search(request.program, request.env, start)?
+    };
+    #[cfg(target_os = "linux")]
+    super::adopted::exempt(pid);
+    Ok(pid)
 }
 
 /// Copies of descriptors 0 to 2, as far as they are open. Node sets `FD_CLOEXEC` on its own at
@@ -87,9 +115,8 @@ fn standard_descriptors() -> nix::Result<Vec<(RawFd, OwnedFd)>> {
     let (input, output, error) = (io::stdin(), io::stdout(), io::stderr());
     let mut copies = Vec::with_capacity(3);
     for fd in [input.as_fd(), output.as_fd(), error.as_fd()] {
-        match fcntl(fd, FcntlArg::F_DUPFD_CLOEXEC(LOWEST_COPY)) {
-            // SAFETY: the kernel has just made this descriptor for us alone.
-            Ok(copy) => copies.push((fd.as_raw_fd(), unsafe { OwnedFd::from_raw_fd(copy) })),
+        match copy_high(fd) {
+            Ok(copy) => copies.push((fd.as_raw_fd(), copy)),
             Err(Errno::EBADF) => {}
             Err(error) => return Err(error),
         }
@@ -97,13 +124,19 @@ fn standard_descriptors() -> nix::Result<Vec<(RawFd, OwnedFd)>> {
     Ok(copies)
 }
 
-fn attributes() -> nix::Result<PosixSpawnAttr> {
+fn copy_high(fd: BorrowedFd<'_>) -> nix::Result<OwnedFd> {
+    let copy = fcntl(fd, FcntlArg::F_DUPFD_CLOEXEC(LOWEST_COPY))?;
+    // SAFETY: the kernel has just made this descriptor for us alone.
+    Ok(unsafe { OwnedFd::from_raw_fd(copy) })
+}
+
+fn attributes(mask: &SigSet) -> nix::Result<PosixSpawnAttr> {
     let mut defaults = SigSet::all();
     defaults.remove(Signal::SIGKILL);
     defaults.remove(Signal::SIGSTOP);
     let mut attributes = PosixSpawnAttr::init()?;
     attributes.set_sigdefault(&defaults)?;
-    attributes.set_sigmask(&SigSet::empty())?;
+    attributes.set_sigmask(mask)?;
     attributes.set_flags(
         PosixSpawnFlags::POSIX_SPAWN_SETSIGDEF | PosixSpawnFlags::POSIX_SPAWN_SETSIGMASK,
     )?;

@@ -62,9 +62,11 @@ class FakePortReservation {
 FakePortReservation.nextPort = 40001;
 FakePortReservation.all = [];
 
+const duties = { adoptsOrphans: () => false, reapOrphans: () => 0 };
+
 /** From now on the master gets the fake. */
 function install() {
-  native.load = () => ({ NativeMaster: FakeNativeMaster, PortReservation: FakePortReservation });
+  native.load = () => ({ NativeMaster: FakeNativeMaster, PortReservation: FakePortReservation, ...duties });
 }
 
 module.exports = { install, FakeNativeMaster, FakePortReservation };
