@@ -46,7 +46,7 @@ mod hold;
 mod intensity;
 mod lifecycle;
 mod peeking;
-mod proxy_header;
+pub(crate) mod proxy_header;
 mod recent;
 mod reload;
 mod restart;
