@@ -9,6 +9,7 @@
 //! | [`processes`] | — starting, signalling and reaping children |
 //! | [`threads`] | — children that are threads: has JavaScript make, feed and end them |
 //! | [`sockets`] | — binding, accepting, looking at connections |
+//! | [`backlog`] | events that JavaScript has not looked at yet |
 //! | [`child`] | one child: its process id, its channel, what waits there |
 //! | [`hang_stack`] | where the JavaScript of a hung process is |
 //! | [`inspector`] | a client of Node's inspector, for that |
@@ -21,6 +22,7 @@
 //! there, and lets go of it before it waits again. So nothing needs a lock, and one wake-up
 //! costs the same however many children there are.
 
+mod backlog;
 mod channels;
 mod child;
 pub mod config;
@@ -47,6 +49,7 @@ use tokio::sync::mpsc;
 
 use crate::core::event::{Command, Event, Settings, Snapshot};
 use crate::error::RequestError;
+pub use backlog::Backlog;
 use config::Launch;
 use engine::Engine;
 pub use threads::ThreadReport;
@@ -63,6 +66,7 @@ enum Request {
     Command(Command),
     Thread { key: u32, report: ThreadReport },
     Snapshot(sync_mpsc::Sender<Snapshot>),
+    EventsTaken,
     Stop,
 }
 
@@ -77,17 +81,29 @@ pub struct Driver {
 }
 
 impl Driver {
-    /// Starts the core thread. Nothing is forked before [`Command::Start`].
+    /// Starts the core thread. Nothing is forked before [`Command::Start`]. Whoever gets the events takes
+    /// their bytes off the backlog when it has dealt with them.
     ///
     /// # Errors
     /// Where the system has no thread left to give.
-    pub fn launch(settings: Settings, launch: Launch, sink: EventSink) -> io::Result<Self> {
+    pub fn launch(
+        settings: Settings,
+        launch: Launch,
+        sink: EventSink,
+        backlog: Arc<Backlog>,
+    ) -> io::Result<Self> {
         let (requests, inbox) = mpsc::unbounded_channel();
+        backlog.tell(requests.clone());
+        let counted = Arc::clone(&backlog);
+        let sink: EventSink = Arc::new(move |event: String| {
+            counted.add(event.len());
+            sink(event);
+        });
         let (end, ended) = sync_mpsc::channel();
         let thread = thread::Builder::new()
             .name("egg-cluster".to_owned())
             .spawn(move || {
-                run_contained(settings, launch, inbox, &sink);
+                run_contained(settings, launch, inbox, &sink, backlog);
                 // The sink goes first: it keeps Node's event loop alive.
                 drop(sink);
                 drop(end);
@@ -160,8 +176,9 @@ fn run_contained(
     launch: Launch,
     inbox: mpsc::UnboundedReceiver<Request>,
     sink: &EventSink,
+    backlog: Arc<Backlog>,
 ) {
-    let run = AssertUnwindSafe(|| run(settings, launch, inbox, sink));
+    let run = AssertUnwindSafe(|| run(settings, launch, inbox, sink, backlog));
     let reason = match catch_unwind(run) {
         Ok(Ok(())) => return,
         Ok(Err(error)) => format!("the core thread could not start: {error}"),
@@ -183,6 +200,7 @@ fn run(
     launch: Launch,
     mut inbox: mpsc::UnboundedReceiver<Request>,
     sink: &EventSink,
+    backlog: Arc<Backlog>,
 ) -> io::Result<()> {
     let before = Arc::new(pace::Pace::new());
     let after = Arc::clone(&before);
@@ -194,7 +212,7 @@ fn run(
         .build()?;
     let local = tokio::task::LocalSet::new();
     local.block_on(&runtime, async {
-        let engine = Engine::new(settings, launch, Arc::clone(sink));
+        let engine = Engine::new(settings, launch, Arc::clone(sink), backlog);
         loop {
             let (deadline, wake) = {
                 let engine = engine.borrow();
@@ -213,6 +231,7 @@ fn run(
                     Some(Request::Snapshot(reply)) => {
                         let _ = reply.send(engine.borrow().snapshot());
                     }
+                    Some(Request::EventsTaken) => engine.borrow_mut().on_events_taken(),
                     Some(Request::Stop) | None => return,
                 },
                 () = tasks::sleep_until(deadline) => engine.borrow_mut().timeout(),

@@ -3,6 +3,7 @@
 
 mod agent;
 mod agent_reload;
+mod bounds;
 mod closing;
 mod connections;
 mod draining;
