@@ -61,10 +61,11 @@ function visit(port) {
  * Three workers: the offender, its victim, and one that others must not be able to disturb.
  * @return {Object} `peak()`: by how much the master's memory has ever exceeded what it has now
  */
-async function start(t, { limits, env = {} } = {}) {
+async function start(t, { limits, ...config } = {}) {
   const app = await t.ready({
     app: 'hostile',
-    env: { MINI_QUIET: '1', NODE_NO_WARNINGS: '1', ...env },
+    env: { MINI_QUIET: '1', NODE_NO_WARNINGS: '1' },
+    ...config,
     options: { workers: 3, env: 'prod', ...(limits ? { limits } : {}) },
   });
   const [ offender, victim, other ] = await app.workerPids();
@@ -158,6 +159,16 @@ for (const to of [ 'master', 'agent' ]) {
     assert.ok(peak() < 160 * MIB, `${peak() / MIB} MiB`);
   });
 }
+
+ownOnly('it reads nothing then', 'a flood while the JavaScript of the master stands still is held back', onLinux, async t => {
+  const { app, offender, peak, assertUndisturbed } = await start(t, { script: 'blocked.js', scriptArgs: { ms: 4000 } });
+  const count = 100000;
+  const flooded = app.ask('app', 'flood', { to: 'master', count, bytes: 4096, first: { action: 'block', to: 'master' } }, offender);
+  await app.report('unblocked');
+  assert.ok(peak() < 160 * MIB, `${peak() / MIB} MiB`);
+  await flooded;
+  await assertUndisturbed();
+});
 
 ownOnly('it keeps them', 'descriptors that nobody asked for are closed', onLinux, async t => {
   const { app, offender, assertDescriptors, assertUndisturbed } = await start(t);

@@ -18,7 +18,7 @@ pub(super) fn check(data: &[u8]) {
     let cuts = choices.take(count);
     let stream = spell_out(choices.rest());
     // A long stream comes in longer chunks, for each is checked against all before it.
-    let unit = 1 + stream.len() / 256;
+    let unit = 1 + stream.len() / 32;
     let mut decoder = LineDecoder::new(limit);
     let (mut lines, mut fed) = (Vec::new(), 0);
     for &cut in cuts.iter().cycle() {
