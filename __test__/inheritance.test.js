@@ -1,10 +1,11 @@
 'use strict';
 
-// What a child process gets from the master: nothing that is not its own.
+// What a child process gets from the master: nothing that is not its own. And who may use the files that are made.
 
 const assert = require('assert');
 const fs = require('fs');
 const net = require('net');
+const os = require('os');
 const path = require('path');
 const { once } = require('events');
 const { ownOnly } = require('./helper/test');
@@ -48,7 +49,7 @@ function shared(pids) {
 const environment = pid => fs.readFileSync(`/proc/${pid}/environ`, 'utf8').split('\0').filter(Boolean);
 
 ownOnly('the agent is given copies', 'workers and agent share no descriptor but 0 to 2 with the master or each other', onLinux, async t => {
-  const app = await t.ready({ options: { workers: 2, pidFile: path.join(fs.mkdtempSync('/tmp/egg-cluster-pid-'), 'master.pid') } });
+  const app = await t.ready({ options: { workers: 2, pidFile: path.join(fs.mkdtempSync(path.join(os.tmpdir(), 'egg-cluster-pid-')), 'master.pid') } });
   t.after(() => fs.rmSync(path.dirname(app.options.pidFile), { recursive: true, force: true }));
   // A connection that a worker holds while another is forked.
   const client = net.connect(app.port, '127.0.0.1');
@@ -82,4 +83,19 @@ ownOnly('names are passed on', 'the environment of a child is that of the master
     assert.ok(entries.includes('SECRET_OF_THE_MASTER=passed on'));
   }
   assert.ok(environment(worker).includes('CFORK_WORKER_INDEX=0'));
+});
+
+ownOnly('not looked at', 'the pid file and the file of a unix socket have the modes that the umask leaves', async t => {
+  const home = fs.mkdtempSync(path.join(os.tmpdir(), 'egg-cluster-modes-'));
+  t.after(() => fs.rmSync(home, { recursive: true, force: true }));
+  const mode = file => (fs.statSync(file).mode & 0o777).toString(8);
+  const left = full => (full & ~process.umask()).toString(8);
+  const app = await t.ready({ app: 'protocol', options: { workers: 1, pidFile: path.join(home, 'run/master.pid') } });
+  assert.strictEqual(mode(path.join(home, 'run/master.pid')), left(0o666));
+  assert.strictEqual(mode(path.join(home, 'run')), left(0o777));
+  const socket = name => path.join(home, name);
+  await app.ask('app', 'listen', { name: 'own', where: { path: socket('own') } });
+  assert.strictEqual(mode(socket('own')), left(0o777));
+  await app.ask('app', 'listen', { name: 'all', where: { path: socket('all'), writableAll: true } });
+  assert.strictEqual(mode(socket('all')), (parseInt(left(0o777), 8) | 0o222).toString(8));
 });
