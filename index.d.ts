@@ -158,6 +158,8 @@ export interface ClusterOptions {
   watchdog?: WatchdogOptions | false | null;
   /** How many connections may wait while no worker can take them, and for how long. */
   hold?: HoldOptions | null;
+  /** What each child may use of the master's memory and descriptors. */
+  limits?: LimitsOptions | null;
   [name: string]: unknown;
 }
 
@@ -189,6 +191,24 @@ export interface HoldOptions {
   timeout?: number | null;
   /** How many the master holds for a port, from 1 to 100000; the kernel's queue holds more. Default: 1024. */
   connections?: number | null;
+}
+
+/**
+ * What a broken or hostile worker, or agent, may use of the master before it is stopped. Threads of
+ * `worker_threads` have no such limits. See docs/reliability.md.
+ */
+export interface LimitsOptions {
+  /** The longest message that it may send, in bytes of JSON, 65536 to 536870912. With a longer one it is killed. Default: 268435456 (256 MiB). */
+  lineBytes?: number | null;
+  /**
+   * When more bytes than this wait to be read by it, whoever sends to it is not read until a quarter
+   * is left. 65536 to 536870912. Default: 16777216 (16 MiB).
+   */
+  outboxBytes?: number | null;
+  /** When so many wait for so long, in ms, from 1000, it is killed. Default: 30000. */
+  stallTimeout?: number | null;
+  /** How many ports, unix sockets and datagram sockets it may listen on, 1 to 100000; one more fails with EMFILE. Default: 256. */
+  listeners?: number | null;
 }
 
 /** How hung workers and agents are found. See docs/watchdog.md. */

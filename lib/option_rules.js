@@ -51,6 +51,7 @@ const RULES = {
   drain: elsewhere,
   restart: elsewhere,
   hold: elsewhere,
+  limits: elsewhere,
   watchdog: elsewhere,
 };
 

@@ -1,7 +1,7 @@
 'use strict';
 
 /**
- * The options `restart`, `watchdog` and `hold`: their checks, and what the native master is
+ * The options `restart`, `watchdog`, `hold` and `limits`: their checks, and what the native master is
  * told of them. Times are in ms.
  */
 
@@ -13,6 +13,10 @@ const RESTART_DEFAULTS = { stableTime: 10000, maxDelay: 30000, giveUp: 60000 };
 const INTENSITY_DEFAULTS = { limit: 60, period: 60000 };
 const WATCHDOG_DEFAULTS = { timeout: 60000, bootTimeout: false, interval: 5000, action: 'restart', stack: false };
 const HOLD_DEFAULTS = { timeout: 10000, connections: 1024 };
+const MIB = 1024 * 1024;
+const LIMITS_DEFAULTS = { lineBytes: 256 * MIB, outboxBytes: 16 * MIB, stallTimeout: 30000, listeners: 256 };
+/** A string of V8 is no longer than this, so no line of Node is. */
+const MAX_BYTES = 512 * MIB;
 
 /** What each option may be: its test, and the words for it. */
 const time = min => ({
@@ -27,6 +31,11 @@ const count = {
   test: value => Number.isInteger(value) && value >= 1 && value <= 100000,
   wants: 'a whole number between 1 and 100000',
 };
+/** Below 64 KiB ordinary messages of Egg would not pass. */
+const bytes = {
+  test: value => Number.isInteger(value) && value >= 65536 && value <= MAX_BYTES,
+  wants: `a whole number of bytes between 65536 and ${MAX_BYTES}`,
+};
 const flag = { test: value => typeof value === 'boolean', wants: 'true or false' };
 const action = { test: value => value === 'report' || value === 'restart', wants: '\'report\' or \'restart\'' };
 
@@ -35,6 +44,7 @@ const RULES = {
   'restart.intensity': { limit: count, period: time(1) },
   'watchdog': { timeout: time(1000), bootTimeout: timeOrFalse(1000), interval: time(100), action, stack: flag },
   'hold': { timeout: time(1), connections: count },
+  'limits': { lineBytes: bytes, outboxBytes: bytes, stallTimeout: time(1000), listeners: count },
 };
 
 /**
@@ -47,6 +57,7 @@ function checkSupervision(options) {
   if (isGiven(options.restart)) checkObject('restart.intensity', options.restart.intensity);
   if (options.watchdog !== false) checkObject('watchdog', options.watchdog);
   checkObject('hold', options.hold);
+  checkObject('limits', options.limits);
 }
 
 function checkObject(name, value) {
@@ -76,6 +87,7 @@ function supervisionConfig(options, isProduction) {
   const restart = withDefaults(RESTART_DEFAULTS, options.restart);
   const intensity = withDefaults(INTENSITY_DEFAULTS, restart.intensity);
   const hold = withDefaults(HOLD_DEFAULTS, options.hold);
+  const limits = withDefaults(LIMITS_DEFAULTS, options.limits);
   return {
     restart: {
       stableTimeMs: restart.stableTime,
@@ -86,6 +98,12 @@ function supervisionConfig(options, isProduction) {
     },
     watchdog: options.watchdog === false ? null : watchdogConfig(options.watchdog, isProduction),
     hold: { timeoutMs: hold.timeout, connections: hold.connections },
+    limits: {
+      lineBytes: limits.lineBytes,
+      outboxBytes: limits.outboxBytes,
+      stallTimeoutMs: limits.stallTimeout,
+      listeners: limits.listeners,
+    },
   };
 }
 

@@ -90,6 +90,7 @@ function ignoredOptions(given, parsed) {
   const ignored = [];
   if (given.drain) ignored.push('options.drain has no effect: threads are ended at once');
   if (given.hold) ignored.push('options.hold has no effect: threads listen by themselves');
+  if (given.limits) ignored.push('options.limits has no effect: threads have no channel');
   if (given.watchdog) ignored.push('options.watchdog has no effect: threads are not watched');
   if (parsed.reusePort && parsed.ports.length > 0) {
     ignored.push('options.ports has no effect with options.reusePort: all threads listen on options.port');

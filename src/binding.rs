@@ -8,7 +8,7 @@ use napi_derive::napi;
 
 use crate::core::event::{Command, Origin};
 use crate::driver::config::Config;
-use crate::driver::{Driver, ThreadReport};
+use crate::driver::{Backlog, Driver, ThreadReport};
 use crate::error::RequestError;
 use crate::ipc::message::{self, ChildMessage, Line};
 #[cfg(target_os = "linux")]
@@ -30,9 +30,11 @@ impl NativeMaster {
     pub fn new(env: Env, config: String, on_event: Function<'_, String, ()>) -> Result<Self> {
         crate::trace::init();
         let (settings, launch) = Config::parse(&config).map_err(to_js)?;
-        let callback = Callback::new(&env, &on_event)?;
+        let backlog = Arc::new(Backlog::default());
+        let taken = Arc::clone(&backlog);
+        let callback = Callback::new(&env, &on_event, Box::new(move |bytes| taken.take(bytes)))?;
         let sink = move |event: String| callback.call(event);
-        let driver = Driver::launch(settings, launch, Arc::new(sink)).map_err(to_js)?;
+        let driver = Driver::launch(settings, launch, Arc::new(sink), backlog).map_err(to_js)?;
         Ok(Self { driver })
     }
 

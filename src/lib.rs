@@ -70,6 +70,8 @@ pub mod binding;
 pub mod core;
 pub mod driver;
 pub mod error;
+#[cfg(any(test, fuzzing))]
+pub mod fuzzing;
 pub mod ipc;
 pub mod sys;
 pub mod trace;

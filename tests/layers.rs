@@ -140,8 +140,50 @@ fn unsafe_stands_in_sys_alone() {
     forbid(
         "unsafe outside sys",
         elsewhere,
-        &["unsafe {", "unsafe fn", "unsafe impl"],
+        &[
+            "unsafe {",
+            "unsafe fn",
+            "unsafe impl",
+            "unsafe extern",
+            "unsafe trait",
+            "#[unsafe(",
+        ],
     );
+}
+
+/// How many lines of its own statement may stand between a reason and the block that it is for.
+const STATEMENT: usize = 6;
+
+/// Whether the comment next above a line, in the same statement, gives a reason.
+fn has_reason(lines: &[&str], at: usize) -> bool {
+    let is_comment = |line: &&&str| line.trim_start().starts_with("//");
+    let above = lines[..at].iter().rev();
+    let own = above.clone().take_while(|line| !is_comment(line)).count();
+    let mut comment = above.skip(own).take_while(is_comment);
+    own <= STATEMENT && comment.any(|line| line.trim_start().starts_with("// SAFETY: "))
+}
+
+#[test]
+fn every_unsafe_block_says_why_it_is_sound() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/sys");
+    let mut files = Vec::new();
+    sources(&root, &mut files);
+    let (mut found, mut bare) = (0, Vec::new());
+    for file in files {
+        let text = fs::read_to_string(&file).unwrap();
+        let lines: Vec<_> = text.lines().collect();
+        for (at, line) in lines.iter().enumerate() {
+            let is_code = !line.trim_start().starts_with("//");
+            if is_code && (line.contains("unsafe {") || line.contains("unsafe impl")) {
+                found += 1;
+                if !has_reason(&lines, at) {
+                    bare.push(format!("{}:{}", file.display(), at + 1));
+                }
+            }
+        }
+    }
+    assert!(found > 20, "only {found} blocks are found");
+    assert!(bare.is_empty(), "no reason for {bare:?}");
 }
 
 #[test]

@@ -59,7 +59,7 @@ fn start(panics_at: &'static str) -> Cluster {
         let _ = send.send(event);
         assert!(kind != panics_at, "injected");
     };
-    let driver = Driver::launch(settings, launch, Arc::new(sink)).unwrap();
+    let driver = Driver::launch(settings, launch, Arc::new(sink), Arc::default()).unwrap();
     driver.command(Command::Start).unwrap();
     Cluster {
         driver,

@@ -41,7 +41,7 @@ impl Cluster {
             // The receiver is gone when the test is over.
             let _ = send.send(serde_json::from_str(&event).unwrap());
         };
-        let driver = Driver::launch(settings, launch, Arc::new(sink)).unwrap();
+        let driver = Driver::launch(settings, launch, Arc::new(sink), Arc::default()).unwrap();
         driver.command(Command::Start).unwrap();
         let seen = Vec::new();
         Self {

@@ -92,6 +92,14 @@ module.exports = {
     [ { connections: 'many' }, 'RangeError', TIME ],
     [ { limit: 1 }, 'TypeError', /may have timeout, connections/ ],
   ],
+  limits: [
+    [ true, 'TypeError', /an object/ ],
+    [ { lineBytes: 0 }, 'RangeError', TIME ],
+    [ { outboxBytes: 'much' }, 'RangeError', TIME ],
+    [ { stallTimeout: 1 }, 'RangeError', TIME ],
+    [ { listeners: 0 }, 'RangeError', TIME ],
+    [ { bytes: 1 }, 'TypeError', /may have lineBytes, outboxBytes, stallTimeout, listeners/ ],
+  ],
   watchdog: [
     [ true, 'TypeError', /an object or false/ ],
     [ 'off', 'TypeError', /an object or false/ ],

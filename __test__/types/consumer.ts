@@ -142,6 +142,8 @@ startCluster({ restart: { intensity: { limit: 'few' } } });
 startCluster({ exitProcess: 'no' });
 // @ts-expect-error a number of connections
 startCluster({ hold: { connections: 'many' } });
+// @ts-expect-error a number of bytes
+startCluster({ limits: { lineBytes: '1 MB' } });
 // @ts-expect-error there are two actions
 startCluster({ watchdog: { action: 'kill' } });
 // @ts-expect-error stack is a boolean

@@ -57,6 +57,7 @@ test('everything that the native master is told', t => {
     restart: { stableTimeMs: 10000, maxDelayMs: 30000, intensityLimit: 60, intensityPeriodMs: 60000, giveUpMs: 60000 },
     watchdog: { timeoutMs: 60000, bootTimeoutMs: null, intervalMs: 5000, kills: true, stack: false },
     hold: { timeoutMs: 10000, connections: 1024 },
+    limits: { lineBytes: 268435456, outboxBytes: 16777216, stallTimeoutMs: 30000, listeners: 256 },
     preloadFile: require.resolve('../../lib/worker_preload.js'),
     drain: { timeoutMs: 5000, websocketTimeoutMs: 5000 },
   });

@@ -32,6 +32,12 @@ const WRONG = [
   [ { hold: { timeout: 0 } }, RangeError, /^options\.hold\.timeout must be a whole number of ms between 1 and/ ],
   [ { hold: { connections: '9' } }, RangeError, /^options\.hold\.connections .*, but got '9' \(string\)$/ ],
   [ { hold: { limit: 9 } }, TypeError, /options\.hold\.limit is not known; options\.hold may have timeout, connections/ ],
+  [ { limits: [] }, TypeError, /^options\.limits must be an object, but got \[\] \(array\)$/ ],
+  [ { limits: { lineBytes: 65535 } }, RangeError, /^options\.limits\.lineBytes must be a whole number of bytes between 65536 and 536870912, but got 65535/ ],
+  [ { limits: { outboxBytes: '16M' } }, RangeError, /options\.limits\.outboxBytes .*, but got '16M' \(string\)$/ ],
+  [ { limits: { stallTimeout: 999 } }, RangeError, /options\.limits\.stallTimeout .* between 1000 and/ ],
+  [ { limits: { listeners: 0 } }, RangeError, /options\.limits\.listeners must be a whole number between 1 and 100000/ ],
+  [ { limits: { memory: 1 } }, TypeError, /options\.limits\.memory is not known; options\.limits may have lineBytes, outboxBytes, stallTimeout, listeners/ ],
   [ { watchdog: { stacks: true } }, TypeError, /options\.watchdog\.stacks is not known/ ],
 ];
 
@@ -46,10 +52,11 @@ test('what is not given has its default', () => {
     restart: { stableTimeMs: 10000, maxDelayMs: 30000, intensityLimit: 60, intensityPeriodMs: 60000, giveUpMs: 60000 },
     watchdog: { timeoutMs: 60000, bootTimeoutMs: null, intervalMs: 5000, kills: true, stack: false },
     hold: { timeoutMs: 10000, connections: 1024 },
+    limits: { lineBytes: 268435456, outboxBytes: 16777216, stallTimeoutMs: 30000, listeners: 256 },
   };
   const emptyOnes = [
     {},
-    { restart: null, watchdog: null, hold: null },
+    { restart: null, watchdog: null, hold: null, limits: null },
     { restart: { giveUp: null, intensity: null }, watchdog: { timeout: undefined } },
   ];
   for (const options of emptyOnes) {
@@ -63,12 +70,14 @@ test('what is given is passed on', () => {
     restart: { stableTime: 0, maxDelay: 1, intensity: { limit: 3, period: 5 }, giveUp: false },
     watchdog: { timeout: 2000, bootTimeout: 30000, interval: 100, action: 'report', stack: true },
     hold: { timeout: 500, connections: 1 },
+    limits: { lineBytes: 65536, outboxBytes: 536870912, stallTimeout: 1000, listeners: 1 },
   };
   checkSupervision(options);
   assert.deepStrictEqual(supervisionConfig(options, true), {
     restart: { stableTimeMs: 0, maxDelayMs: 1, intensityLimit: 3, intensityPeriodMs: 5, giveUpMs: null },
     watchdog: { timeoutMs: 2000, bootTimeoutMs: 30000, intervalMs: 100, kills: false, stack: true },
     hold: { timeoutMs: 500, connections: 1 },
+    limits: { lineBytes: 65536, outboxBytes: 536870912, stallTimeoutMs: 1000, listeners: 1 },
   });
   assert.strictEqual(supervisionConfig({ watchdog: false }, true).watchdog, null);
   assert.strictEqual(supervisionConfig({ watchdog: { action: 'restart' } }, false).watchdog.kills, false);

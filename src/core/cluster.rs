@@ -129,6 +129,15 @@ impl Listeners {
             .collect()
     }
 
+    pub(super) fn count(&self) -> usize {
+        self.by_id.len()
+    }
+
+    fn has_member(&self, id: ListenerId, worker: u32) -> bool {
+        let listener = self.by_id.get(&id);
+        listener.is_some_and(|listener| listener.members.contains(&worker))
+    }
+
     pub(super) fn of_member(&self, worker: u32) -> Vec<ListenerId> {
         let has = |listener: &Listener| listener.members.contains(&worker);
         self.by_id
@@ -218,13 +227,9 @@ impl Core {
         if self.phase.is_ending() || !stays {
             return;
         }
-        let key = query.listener_key();
-        let listener = match self.listeners.keys.get(&key) {
-            Some(&listener) => listener,
-            None => match self.make_listener(key, query) {
-                Ok(listener) => listener,
-                Err(errno) => return self.refuse_listener(id, query, errno),
-            },
+        let listener = match self.find_listener(id, query) {
+            Ok(listener) => listener,
+            Err(errno) => return self.refuse_listener(id, query, errno),
         };
         let Some(entry) = self.listeners.get_mut(listener) else {
             return;
@@ -239,6 +244,17 @@ impl Core {
                 self.admit(listener, id, query.seq, local);
             }
         }
+    }
+
+    /// The listener that a query is for, made if it is the first for it; an errno where there is none.
+    fn find_listener(&mut self, worker: u32, query: &QueryServer) -> Result<ListenerId, i32> {
+        self.check_query(worker, query)?;
+        let key = query.listener_key();
+        let found = self.listeners.keys.get(&key).copied();
+        if !found.is_some_and(|id| self.listeners.has_member(id, worker)) {
+            self.check_listeners(worker)?;
+        }
+        found.map_or_else(|| self.make_listener(key, query), Ok)
     }
 
     fn make_listener(&mut self, key: String, query: &QueryServer) -> Result<ListenerId, i32> {
@@ -273,10 +289,9 @@ impl Core {
         let key = query.listener_key();
         if let Some(worker) = self.workers.get_mut(id) {
             let seq = worker.take_seq();
-            let data = query.data.as_deref();
             self.reply(
                 ChildId::App(id),
-                encode::reply_error(seq, query.seq, &key, data, errno),
+                encode::reply_error(seq, query.seq, &key, None, errno),
             );
         }
     }
@@ -287,7 +302,10 @@ impl Core {
             return;
         };
         let seq = worker.take_seq();
-        worker.untold_ports.extend(local.map(|local| local.port()));
+        worker.note_port(
+            local.map(|local| local.port()),
+            self.settings.limits.listeners,
+        );
         let Some(listener) = self.listeners.by_id.get_mut(&id) else {
             return;
         };
@@ -389,7 +407,10 @@ impl Core {
     }
 
     fn on_close_server(&mut self, worker: u32, key: &str) {
-        if let Some(&id) = self.listeners.keys.get(key) {
+        // The listener of others is none of its business, be it one that waits for their successors.
+        if let Some(&id) = self.listeners.keys.get(key)
+            && self.listeners.has_member(id, worker)
+        {
             self.leave_listener(worker, id);
             self.close_listener_if_unused(id);
         }

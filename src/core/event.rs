@@ -462,6 +462,39 @@ pub struct Settings {
     pub drain: Option<DrainLimits>,
     /// How many connections may wait for a worker, and for how long.
     pub hold: HoldLimits,
+    /// What each child may use of the master.
+    pub limits: ChildLimits,
+}
+
+/// What one child may use of the master's memory and descriptors, be it broken or hostile.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ChildLimits {
+    /// The longest line that it may send, in bytes. With a longer one it is ended.
+    pub line_bytes: usize,
+    /// When more bytes wait to be read by it, those who send to it are not read.
+    pub outbox_bytes: usize,
+    /// When so many wait for so long, it is ended.
+    pub stall_timeout: Duration,
+    /// How many listeners it may have.
+    pub listeners: usize,
+}
+
+impl ChildLimits {
+    /// When fewer bytes wait than this, those who send to the child are read again.
+    pub fn low_water(&self) -> usize {
+        self.outbox_bytes / 4
+    }
+}
+
+impl Default for ChildLimits {
+    fn default() -> Self {
+        Self {
+            line_bytes: 256 << 20,
+            outbox_bytes: 16 << 20,
+            stall_timeout: Duration::from_secs(30),
+            listeners: 256,
+        }
+    }
 }
 
 /// Connections that no worker can take yet.

@@ -19,6 +19,7 @@
 //! | [`threads`] | what differs where children are threads |
 //! | [`shutdown`] | ending a child and its descendants, and closing everything in order |
 //! | [`cluster`] | the primary's side of Node's cluster protocol, and its listeners |
+//! | [`bounds`] | what one worker may ask for |
 //! | [`handoff`] | connections: who gets one, and what happens to it when that fails |
 //! | [`window`] | how many connections may be on their way to one worker |
 //! | [`hold`] | connections that no worker takes: how many, how long |
@@ -35,6 +36,7 @@
 pub mod affinity;
 mod agent;
 mod agent_reload;
+mod bounds;
 pub mod client_key;
 mod cluster;
 mod drain;
@@ -46,7 +48,7 @@ mod hold;
 mod intensity;
 mod lifecycle;
 mod peeking;
-mod proxy_header;
+pub(crate) mod proxy_header;
 mod recent;
 mod reload;
 mod restart;
@@ -158,8 +160,8 @@ impl Core {
             Input::ReadingPaused { child } => self.set_unheard(child, true),
             Input::ReadingResumed { child } => self.set_unheard(child, false),
             Input::OutboxFull { child } => {
-                self.timers
-                    .set_if_idle(Timer::Stall(child), now + STALL_LIMIT);
+                let limit = self.settings.limits.stall_timeout;
+                self.timers.set_if_idle(Timer::Stall(child), now + limit);
             }
             Input::OutboxDrained { child } => self.timers.cancel(Timer::Stall(child)),
             Input::Disconnected { child } => self.on_disconnected(now, child),
@@ -319,9 +321,6 @@ impl Core {
         }
     }
 }
-
-/// A child that leaves its outbox above the high-water mark for this long is ended.
-const STALL_LIMIT: Duration = Duration::from_secs(30);
 
 /// Bad messages of one child that are reported.
 const BAD_MESSAGES_REPORTED: u32 = 5;

@@ -80,12 +80,6 @@ struct ReloadData {
     agent: bool,
 }
 
-#[derive(Deserialize)]
-struct WithData<'a> {
-    #[serde(borrow)]
-    data: Option<&'a RawValue>,
-}
-
 impl Core {
     /// Routes a message of a worker, of the parent or of the master itself.
     pub(super) fn route(&mut self, now: Instant, origin: Origin, message: UserMessage) {
@@ -231,7 +225,9 @@ impl Core {
     }
 
     fn on_realport(&mut self, id: u32, message: &UserMessage) {
-        let Some(data) = data_of(message) else { return };
+        let Some(data) = message.data() else {
+            return;
+        };
         let Ok(realport) = serde_json::from_str::<Realport>(data.get()) else {
             return;
         };
@@ -327,19 +323,16 @@ fn raw(parts: &[&[u8]]) -> Option<Box<RawValue>> {
     RawValue::from_string(String::from_utf8(parts.concat()).ok()?).ok()
 }
 
-fn data_of(message: &UserMessage) -> Option<&RawValue> {
-    serde_json::from_slice::<WithData>(&message.text).ok()?.data
-}
-
 /// A `reload-worker` that wants the agent to be replaced, too.
 fn wants_agent(message: &UserMessage) -> bool {
-    let data =
-        data_of(message).and_then(|data| serde_json::from_str::<ReloadData>(data.get()).ok());
+    let data = message
+        .data()
+        .and_then(|data| serde_json::from_str::<ReloadData>(data.get()).ok());
     data.is_some_and(|data| data.agent)
 }
 
 fn server_address(message: &UserMessage) -> Option<WorkerAddress> {
-    let address = serde_json::from_str(data_of(message)?.get()).ok()?;
+    let address = serde_json::from_str(message.data()?.get()).ok()?;
     Some(worker_address(address))
 }
 

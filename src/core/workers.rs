@@ -99,6 +99,15 @@ impl Worker {
         self.ready && self.is_watched()
     }
 
+    /// It has been given a port, and should tell it. Of one that never does, no more ports are kept than
+    /// it may have listeners.
+    pub(super) fn note_port(&mut self, port: Option<u16>, limit: usize) {
+        if self.untold_ports.len() >= limit {
+            self.untold_ports.remove(0);
+        }
+        self.untold_ports.extend(port);
+    }
+
     /// The number of the next message of the cluster protocol.
     pub(super) fn take_seq(&mut self) -> u64 {
         let seq = self.next_seq;

@@ -1,5 +1,6 @@
 //! The engine's part of the channels: what children send, and what is sent to them.
 
+use std::collections::VecDeque;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::time::Instant;
@@ -39,11 +40,12 @@ impl Engine {
             return Progress::Ended;
         };
         let fd = channel.fd.get_ref().as_fd();
-        let descriptors = entry.received.len();
-        match sys::channel::receive(fd, &mut self.buffer, &mut entry.received) {
+        // Nobody here wants a descriptor: all are closed at once, with a line that speaks of them or without.
+        let mut unwanted = VecDeque::new();
+        match sys::channel::receive(fd, &mut self.buffer, &mut unwanted) {
             Ok(received) if received.bytes > 0 => {
                 // A read stops early at a descriptor, or when nothing is left.
-                let drained = received.bytes < READ_SIZE && entry.received.len() == descriptors;
+                let drained = received.bytes < READ_SIZE && unwanted.is_empty();
                 let progress = if drained {
                     Progress::Blocked
                 } else {
@@ -84,9 +86,8 @@ impl Engine {
         match message::parse(line) {
             Ok(Line::Plain(message)) => Some(Input::Message { child, message }),
             Ok(Line::Handle(message)) => {
-                // Nobody here wants a descriptor: it is closed. The ack is due all the same,
-                // or everything that the child sends would wait for it.
-                entry.received.pop_front();
+                // The descriptor is closed. The ack is due all the same, or everything that the
+                // child sends would wait for it.
                 entry.outbox.push_ack();
                 self.mark_dirty(child);
                 Some(Input::Message { child, message })
@@ -141,7 +142,6 @@ impl Engine {
             return;
         }
         entry.outbox = crate::ipc::outbox::Outbox::new();
-        entry.received.clear();
         entry.is_full = false;
         self.release_senders(child);
         self.feed(Input::Disconnected { child });
@@ -207,7 +207,7 @@ impl Engine {
     /// The core should not wait for answers of children that are not read.
     pub(super) fn tell_who_is_read(&mut self) {
         for (&child, entry) in &mut self.children {
-            let paused = !entry.held_by.is_empty();
+            let paused = entry.is_held();
             if std::mem::replace(&mut entry.is_paused, paused) != paused {
                 let input = if paused {
                     Input::ReadingPaused { child }
@@ -248,6 +248,28 @@ impl Engine {
                 self.tell_who_is_read();
             }
         }
+    }
+
+    /// Whose message has made an event is not read while JavaScript has too many to deal with.
+    pub(super) fn hold_for_events(&mut self) {
+        if let Some(entry) = self.reading.and_then(|child| self.children.get_mut(&child))
+            && !entry.held_by_events
+            && self.backlog.is_full()
+        {
+            entry.held_by_events = true;
+            entry.regulate();
+            self.tell_who_is_read();
+        }
+    }
+
+    /// JavaScript has dealt with most events.
+    pub(super) fn on_events_taken(&mut self) {
+        for entry in self.children.values_mut() {
+            entry.held_by_events = false;
+            entry.regulate();
+        }
+        self.tell_who_is_read();
+        self.settle();
     }
 
     pub(super) fn mark_dirty(&mut self, child: ChildId) {

@@ -1,25 +1,17 @@
 //! One child: its process id, its channel, and what waits to be read and written there.
 
-use std::collections::{HashMap, HashSet, VecDeque};
+use std::collections::{HashMap, HashSet};
 use std::io::{self, IoSlice};
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd};
 use std::rc::Rc;
 
 use super::tables::{Connections, Listener};
 use super::tasks::Gate;
-use crate::core::event::{ChildId, HandleRef, ListenerId};
+use crate::core::event::{ChildId, ChildLimits, HandleRef, ListenerId};
 use crate::ipc::codec::LineDecoder;
 use crate::ipc::outbox::{Flush, Outbox, Sink};
 use crate::sys;
 use crate::sys::reactor::Watched;
-
-/// A longer line is not read to its end: its sender is ended. Node has no limit, and a
-/// string in it cannot be longer than 512 MiB.
-const MAX_LINE: usize = 256 << 20;
-/// Above this many waiting bytes, those who send to the child are not read.
-const HIGH_WATER: usize = 16 << 20;
-/// Below this they are read again.
-const LOW_WATER: usize = 4 << 20;
 
 /// The descriptors that a frame may carry.
 pub(super) struct Handles<'a> {
@@ -60,8 +52,6 @@ pub(super) struct Child {
     /// None once it is closed.
     pub(super) channel: Option<Channel>,
     pub(super) decoder: LineDecoder,
-    /// Descriptors that came without their line yet.
-    pub(super) received: VecDeque<OwnedFd>,
     pub(super) outbox: Outbox<HandleRef>,
     /// The outbox is above its high-water mark.
     pub(super) is_full: bool,
@@ -69,8 +59,11 @@ pub(super) struct Child {
     pub(super) is_dirty: bool,
     /// Full outboxes that this child has sent to: it is not read until they are drained.
     pub(super) held_by: HashSet<ChildId>,
+    /// It is not read until JavaScript has dealt with the events that its messages make.
+    pub(super) held_by_events: bool,
     /// The core knows that it is not read.
     pub(super) is_paused: bool,
+    limits: ChildLimits,
 }
 
 /// What a change of an outbox means for those who send to it.
@@ -82,17 +75,18 @@ pub(super) enum Level {
 }
 
 impl Child {
-    pub(super) fn new(pid: i32, channel: Channel) -> Self {
+    pub(super) fn new(pid: i32, channel: Channel, limits: ChildLimits) -> Self {
         Self {
             pid,
             channel: Some(channel),
-            decoder: LineDecoder::new(MAX_LINE),
-            received: VecDeque::new(),
+            decoder: LineDecoder::new(limits.line_bytes),
             outbox: Outbox::new(),
             is_full: false,
             is_dirty: false,
             held_by: HashSet::new(),
+            held_by_events: false,
             is_paused: false,
+            limits,
         }
     }
 
@@ -118,10 +112,10 @@ impl Child {
     /// Compares the outbox with its marks.
     pub(super) fn level(&mut self) -> Level {
         let queued = self.outbox.queued_bytes();
-        if !self.is_full && queued > HIGH_WATER {
+        if !self.is_full && queued > self.limits.outbox_bytes {
             self.is_full = true;
             Level::Full
-        } else if self.is_full && queued < LOW_WATER {
+        } else if self.is_full && queued <= self.limits.low_water() {
             self.is_full = false;
             Level::Drained
         } else {
@@ -129,10 +123,15 @@ impl Child {
         }
     }
 
-    /// Reads the child only while no full outbox holds it back.
+    /// Somebody has not kept up with what it sends.
+    pub(super) fn is_held(&self) -> bool {
+        self.held_by_events || !self.held_by.is_empty()
+    }
+
+    /// Reads the child only while nobody holds it back.
     pub(super) fn regulate(&self) {
         if let Some(channel) = &self.channel {
-            channel.read_gate.set(self.held_by.is_empty());
+            channel.read_gate.set(!self.is_held());
         }
     }
 }

@@ -13,7 +13,8 @@ use serde::Deserialize;
 
 use crate::core::client_key::{ClientKey, KeyBy};
 use crate::core::event::{
-    ChildId, DrainLimits, HoldLimits, RestartSettings, Settings, SpawnSpec, WatchdogSettings,
+    ChildId, ChildLimits, DrainLimits, HoldLimits, RestartSettings, Settings, SpawnSpec,
+    WatchdogSettings,
 };
 use crate::core::trust::{Network, Trust};
 use crate::error::ConfigError;
@@ -57,6 +58,7 @@ pub struct Config {
     preload_file: Option<String>,
     drain: Option<DrainConfig>,
     hold: HoldConfig,
+    limits: Option<LimitsConfig>,
 }
 
 /// When what has died is started again; see [`RestartSettings`].
@@ -168,6 +170,38 @@ struct HoldConfig {
     connections: usize,
 }
 
+/// What each child may use of the master; see [`ChildLimits`].
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct LimitsConfig {
+    line_bytes: usize,
+    outbox_bytes: usize,
+    stall_timeout_ms: u64,
+    listeners: usize,
+}
+
+impl LimitsConfig {
+    fn into_settings(self) -> ChildLimits {
+        ChildLimits {
+            line_bytes: self.line_bytes.max(1),
+            outbox_bytes: self.outbox_bytes.max(1),
+            stall_timeout: Duration::from_millis(self.stall_timeout_ms),
+            listeners: self.listeners.max(1),
+        }
+    }
+}
+
+/// Variables that the master gives its children. What a parent has left of them in its own environment
+/// would come before them, for of two with one name the first counts.
+const OWN_VARIABLES: [&str; 6] = [
+    "NODE_CHANNEL_FD",
+    "NODE_CHANNEL_SERIALIZATION_MODE",
+    "NODE_UNIQUE_ID",
+    "CFORK_WORKER_INDEX",
+    "CFORK_WORKER_COUNT",
+    "EGG_CLUSTER_RS_WORKER",
+];
+
 /// Must be that of `lib/worker_preload.js`.
 const PRELOAD_VARIABLE: &str = "EGG_CLUSTER_RS_WORKER=";
 
@@ -220,6 +254,7 @@ impl Config {
         let variables = self
             .env
             .iter()
+            .filter(|(name, _)| !OWN_VARIABLES.contains(&name.as_str()))
             .map(|(name, value)| format!("{name}={value}"));
         let channel = format!("NODE_CHANNEL_FD={CHANNEL_FD}");
         let mode = "NODE_CHANNEL_SERIALIZATION_MODE=json".to_owned();
@@ -271,6 +306,9 @@ impl Config {
                 timeout: Duration::from_millis(self.hold.timeout_ms),
                 connections: self.hold.connections.max(1),
             },
+            limits: self
+                .limits
+                .map_or_else(ChildLimits::default, LimitsConfig::into_settings),
         })
     }
 }

@@ -3,11 +3,13 @@
 use std::cell::RefCell;
 use std::collections::HashMap;
 use std::rc::{Rc, Weak};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use tokio::sync::Notify;
 
 use super::EventSink;
+use super::backlog::Backlog;
 use super::child::Child;
 use super::config::Launch;
 use super::guard::Guard;
@@ -16,7 +18,9 @@ use super::peeks::Peeks;
 use super::tables::{Connections, Listener};
 use super::threads::Threads;
 use crate::core::Core;
-use crate::core::event::{ChildId, Command, Event, Input, ListenerId, Output, Settings, Snapshot};
+use crate::core::event::{
+    ChildId, ChildLimits, Command, Event, Input, ListenerId, Output, Settings, Snapshot,
+};
 use crate::sys;
 
 /// The size of Node's own reads of a channel.
@@ -39,6 +43,10 @@ pub(super) struct Engine {
     pub(super) core: Core,
     pub(super) launch: Launch,
     pub(super) sink: EventSink,
+    /// What of the events JavaScript has not dealt with.
+    pub(super) backlog: Arc<Backlog>,
+    /// For each child.
+    pub(super) limits: ChildLimits,
     pub(super) children: HashMap<ChildId, Child>,
     pub(super) guard: Guard,
     /// Where children are threads.
@@ -61,12 +69,19 @@ pub(super) struct Engine {
 }
 
 impl Engine {
-    pub(super) fn new(settings: Settings, launch: Launch, sink: EventSink) -> Rc<RefCell<Self>> {
+    pub(super) fn new(
+        settings: Settings,
+        launch: Launch,
+        sink: EventSink,
+        backlog: Arc<Backlog>,
+    ) -> Rc<RefCell<Self>> {
         let orphan_grace = settings.app_close_timeout.max(settings.agent_close_timeout);
         Rc::new_cyclic(|me| {
             RefCell::new(Self {
                 me: me.clone(),
                 threads: settings.threads.then(Threads::default),
+                limits: settings.limits,
+                backlog,
                 core: Core::new(settings),
                 launch,
                 sink,
@@ -168,6 +183,7 @@ impl Engine {
         let json = to_json(event);
         tracing::debug!(event = json);
         (self.sink)(json);
+        self.hold_for_events();
         if matches!(event, Event::Closed { .. }) {
             self.closed = true;
         }

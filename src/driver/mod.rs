@@ -9,6 +9,7 @@
 //! | [`processes`] | — starting, signalling and reaping children |
 //! | [`threads`] | — children that are threads: has JavaScript make, feed and end them |
 //! | [`sockets`] | — binding, accepting, looking at connections |
+//! | [`backlog`] | events that JavaScript has not looked at yet |
 //! | [`child`] | one child: its process id, its channel, what waits there |
 //! | [`guard`] | — the guardian: who ends what is left when this process is killed |
 //! | [`hang_stack`] | where the JavaScript of a hung process is |
@@ -23,6 +24,7 @@
 //! there, and lets go of it before it waits again. So nothing needs a lock, and one wake-up
 //! costs the same however many children there are.
 
+mod backlog;
 mod channels;
 mod child;
 pub mod config;
@@ -50,6 +52,7 @@ use tokio::sync::{Notify, mpsc};
 
 use crate::core::event::{Command, Event, Settings, Snapshot};
 use crate::error::RequestError;
+pub use backlog::Backlog;
 use config::Launch;
 use engine::Engine;
 pub use threads::ThreadReport;
@@ -71,6 +74,7 @@ enum Request {
     Command(Command),
     Thread { key: u32, report: ThreadReport },
     Snapshot(sync_mpsc::Sender<Snapshot>),
+    EventsTaken,
     Stop,
 }
 
@@ -85,17 +89,29 @@ pub struct Driver {
 }
 
 impl Driver {
-    /// Starts the core thread. Nothing is forked before [`Command::Start`].
+    /// Starts the core thread. Nothing is forked before [`Command::Start`]. Whoever gets the events takes
+    /// their bytes off the backlog when it has dealt with them.
     ///
     /// # Errors
     /// Where the system has no thread left to give.
-    pub fn launch(settings: Settings, launch: Launch, sink: EventSink) -> io::Result<Self> {
+    pub fn launch(
+        settings: Settings,
+        launch: Launch,
+        sink: EventSink,
+        backlog: Arc<Backlog>,
+    ) -> io::Result<Self> {
         let (requests, inbox) = mpsc::unbounded_channel();
+        backlog.tell(requests.clone());
+        let counted = Arc::clone(&backlog);
+        let sink: EventSink = Arc::new(move |event: String| {
+            counted.add(event.len());
+            sink(event);
+        });
         let (end, ended) = sync_mpsc::channel();
         let thread = thread::Builder::new()
             .name("egg-cluster".to_owned())
             .spawn(move || {
-                run_contained(settings, launch, inbox, &sink);
+                run_contained(settings, launch, inbox, &sink, backlog);
                 // The sink goes first: it keeps Node's event loop alive.
                 drop(sink);
                 drop(end);
@@ -168,9 +184,10 @@ fn run_contained(
     launch: Launch,
     inbox: mpsc::UnboundedReceiver<Request>,
     sink: &EventSink,
+    backlog: Arc<Backlog>,
 ) {
     let noticed = panics::watch();
-    let run = AssertUnwindSafe(|| run(settings, launch, inbox, sink, &noticed));
+    let run = AssertUnwindSafe(|| run(settings, launch, inbox, sink, backlog, &noticed));
     let ended = catch_unwind(run);
     let fatal = match (panics::take(), ended) {
         (Some(panic), _) => Event::Fatal {
@@ -200,6 +217,7 @@ fn run(
     launch: Launch,
     mut inbox: mpsc::UnboundedReceiver<Request>,
     sink: &EventSink,
+    backlog: Arc<Backlog>,
     panicked: &Notify,
 ) -> io::Result<()> {
     let before = Arc::new(pace::Pace::new());
@@ -212,7 +230,7 @@ fn run(
         .build()?;
     let local = tokio::task::LocalSet::new();
     local.block_on(&runtime, async {
-        let engine = Engine::new(settings, launch, Arc::clone(sink));
+        let engine = Engine::new(settings, launch, Arc::clone(sink), backlog);
         loop {
             let (deadline, wake) = {
                 let engine = engine.borrow();
@@ -231,6 +249,7 @@ fn run(
                     Some(Request::Snapshot(reply)) => {
                         let _ = reply.send(engine.borrow().snapshot());
                     }
+                    Some(Request::EventsTaken) => engine.borrow_mut().on_events_taken(),
                     Some(Request::Stop) | None => return,
                 },
                 () = tasks::sleep_until(deadline) => engine.borrow_mut().timeout(),

@@ -87,7 +87,8 @@ impl Engine {
             write_gate: Gate::new(false),
         };
         self.start_tasks(spec.child, pid, &channel);
-        self.children.insert(spec.child, Child::new(pid, channel));
+        self.children
+            .insert(spec.child, Child::new(pid, channel, self.limits));
         Ok(pid)
     }
 

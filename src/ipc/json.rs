@@ -6,7 +6,7 @@
 use std::borrow::Cow;
 use std::fmt;
 
-use serde::de::{DeserializeSeed, Deserializer, Error, IgnoredAny, MapAccess, Visitor};
+use serde::de::{Deserializer, Error, IgnoredAny, MapAccess, Visitor};
 use serde_json::value::RawValue;
 
 /// The text of the values of the keys `names` in the JSON object `text`.
@@ -73,7 +73,10 @@ impl<'de, const N: usize> Visitor<'de> for Pick<'_, N> {
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
         let mut values = [None; N];
-        while let Some(index) = map.next_key_seed(Index(self.0))? {
+        // As raw text: a key that is read as bytes may hold control characters, which `JSON.parse`
+        // of the receiver refuses, and as a string no half of a surrogate pair.
+        while let Some(key) = map.next_key::<&RawValue>()? {
+            let index = string(key).and_then(|key| self.0.iter().position(|name| *name == key));
             match index {
                 Some(index) => values[index] = Some(map.next_value()?),
                 None => {
@@ -82,29 +85,6 @@ impl<'de, const N: usize> Visitor<'de> for Pick<'_, N> {
             }
         }
         Ok(values)
-    }
-}
-
-/// Looks a key up by its bytes: as bytes, serde_json takes half surrogate pairs too.
-struct Index<'n, const N: usize>(&'n [&'n str; N]);
-
-impl<'de, const N: usize> DeserializeSeed<'de> for Index<'_, N> {
-    type Value = Option<usize>;
-
-    fn deserialize<D: Deserializer<'de>>(self, key: D) -> Result<Self::Value, D::Error> {
-        key.deserialize_bytes(self)
-    }
-}
-
-impl<const N: usize> Visitor<'_> for Index<'_, N> {
-    type Value = Option<usize>;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a key")
-    }
-
-    fn visit_bytes<E: Error>(self, key: &[u8]) -> Result<Self::Value, E> {
-        Ok(self.0.iter().position(|name| name.as_bytes() == key))
     }
 }
 
@@ -193,6 +173,8 @@ mod tests {
             "{\"x\":[1}",
             "{\"x\":nul}",
             "{\"\\ud8zz\":1}",
+            "{\"x\u{1}\":1}",
+            "{\"\\n\t\":1}",
         ] {
             assert!(pick(text, &["a"]).is_err(), "{text}");
         }

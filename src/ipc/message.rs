@@ -88,6 +88,16 @@ pub struct UserMessage {
     pub envelope: Envelope,
 }
 
+impl UserMessage {
+    /// The text of its `data`.
+    #[must_use]
+    pub fn data(&self) -> Option<&RawValue> {
+        let text = std::str::from_utf8(&self.text).ok()?;
+        let [data] = json::pick(text, &["data"]).ok()?;
+        data
+    }
+}
+
 /// `queryServer`: a worker wants a listener.
 #[derive(Debug)]
 pub struct QueryServer {
@@ -236,10 +246,13 @@ fn accepted(line: &[u8]) -> Option<(u64, bool)> {
     (rest == b"}").then_some((ack, accepted))
 }
 
-/// The digits that `text` begins with, and what follows them.
+/// The number that `text` begins with, as JSON writes it, and what follows it.
 fn number(text: &[u8]) -> Option<(u64, &[u8])> {
     let end = text.iter().position(|byte| !byte.is_ascii_digit())?;
     let (digits, rest) = text.split_at(end);
+    if end > 1 && digits.starts_with(b"0") {
+        return None;
+    }
     let digits = std::str::from_utf8(digits).ok()?;
     Some((digits.parse().ok()?, rest))
 }

@@ -601,8 +601,8 @@ fn is_starved(error: &io::Error) -> bool {
             .is_some_and(|number| NUMBERS.contains(&number))
 }
 
-#[cfg(test)]
-mod model;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod model;
 
 #[cfg(test)]
 mod tests {

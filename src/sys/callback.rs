@@ -11,6 +11,15 @@ use napi_sys as node;
 /// Shown by tools that look for handles that are still open.
 const RESOURCE_NAME: &str = "egg-cluster-rs";
 
+/// Is told how many bytes each text had that the function has dealt with.
+pub type Taken = Box<dyn Fn(usize) + Send + Sync>;
+
+/// What both threads share.
+struct Shared {
+    slot: Slot,
+    taken: Taken,
+}
+
 /// Node's object; none once it has gone, or must not be used any more.
 type Slot = Mutex<Option<Raw>>;
 
@@ -23,7 +32,7 @@ unsafe impl Send for Raw {}
 /// A function that takes a text. It keeps the event loop of its thread alive until it is
 /// dropped, and does nothing once that thread has ended.
 pub struct Callback {
-    slot: Arc<Slot>,
+    shared: Arc<Shared>,
 }
 
 impl std::fmt::Debug for Callback {
@@ -33,17 +42,21 @@ impl std::fmt::Debug for Callback {
 }
 
 impl Callback {
-    /// Makes a function callable from other threads.
+    /// Makes a function callable from other threads. `taken` is called on the thread of the function,
+    /// after each call of it.
     ///
     /// # Errors
     /// Where Node has no memory left, or is ending the thread.
-    pub fn new(env: &Env, function: &Function<'_, String, ()>) -> Result<Self> {
-        let slot = Arc::new(Slot::new(None));
+    pub fn new(env: &Env, function: &Function<'_, String, ()>, taken: Taken) -> Result<Self> {
+        let slot = Slot::new(None);
+        let shared = Arc::new(Shared { slot, taken });
         let name = env.create_string(RESOURCE_NAME)?;
-        let context = Arc::into_raw(Arc::clone(&slot)).cast_mut().cast::<c_void>();
+        let context = Arc::into_raw(Arc::clone(&shared))
+            .cast_mut()
+            .cast::<c_void>();
         let mut raw = ptr::null_mut();
         // SAFETY: env and both values belong to the call that is being answered. `context` is an
-        // Arc<Slot> that `finalize` takes back; `raw` has room for the result.
+        // Arc<Shared> that `finalize` takes back, and `call_js` looks at before; `raw` has room for the result.
         let status = unsafe {
             node::napi_create_threadsafe_function(
                 env.raw(),
@@ -54,23 +67,23 @@ impl Callback {
                 1,
                 context,
                 Some(finalize),
-                ptr::null_mut(),
+                context,
                 Some(call_js),
                 &raw mut raw,
             )
         };
         if status != node::Status::napi_ok {
             // SAFETY: nothing was made, so `finalize` will not take it.
-            drop(unsafe { Arc::from_raw(context.cast::<Slot>()) });
+            drop(unsafe { Arc::from_raw(context.cast::<Shared>()) });
             return Err(Error::from_status(Status::from(status)));
         }
-        *lock(&slot) = Some(Raw(raw));
-        Ok(Self { slot })
+        *lock(&shared.slot) = Some(Raw(raw));
+        Ok(Self { shared })
     }
 
     /// Has the function called with a text. What it throws is an uncaught exception.
     pub fn call(&self, text: String) {
-        let mut slot = lock(&self.slot);
+        let mut slot = lock(&self.shared.slot);
         let Some(raw) = *slot else { return };
         let data = Box::into_raw(Box::new(text));
         // SAFETY: while the slot has it, Node's object is there. `call_js` takes the box.
@@ -92,7 +105,7 @@ impl Callback {
 
 impl Drop for Callback {
     fn drop(&mut self) {
-        if let Some(raw) = lock(&self.slot).take() {
+        if let Some(raw) = lock(&self.shared.slot).take() {
             // SAFETY: as in `call`; it is not used after this. An error has nothing to be done about.
             let _ = unsafe {
                 node::napi_release_threadsafe_function(
@@ -111,15 +124,15 @@ fn lock(slot: &Slot) -> MutexGuard<'_, Option<Raw>> {
 /// Node's object goes: after the release, or with its thread.
 unsafe extern "C" fn finalize(_: node::napi_env, context: *mut c_void, _: *mut c_void) {
     // SAFETY: made by `Callback::new`, and given to this function once.
-    let slot = unsafe { Arc::from_raw(context.cast::<Slot>()) };
-    *lock(&slot) = None;
+    let shared = unsafe { Arc::from_raw(context.cast::<Shared>()) };
+    *lock(&shared.slot) = None;
 }
 
 /// Runs on the thread of the function.
 unsafe extern "C" fn call_js(
     env: node::napi_env,
     function: node::napi_value,
-    _: *mut c_void,
+    context: *mut c_void,
     data: *mut c_void,
 ) {
     // SAFETY: made by `Callback::call`, and given to this function once.
@@ -128,6 +141,14 @@ unsafe extern "C" fn call_js(
         // The thread is ending: nobody listens any more.
         return;
     }
+    deliver(env, function, &text);
+    // SAFETY: made by `Callback::new`; `finalize`, which takes it back, runs after the last call.
+    let shared = unsafe { &*context.cast::<Shared>() };
+    (shared.taken)(text.len());
+}
+
+/// Calls the function with the text.
+fn deliver(env: node::napi_env, function: node::napi_value, text: &str) {
     let mut argument = ptr::null_mut();
     let mut receiver = ptr::null_mut();
     let mut result = ptr::null_mut();

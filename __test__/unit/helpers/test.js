@@ -21,12 +21,13 @@ class Context {
       calls.push({ arguments: args });
       return implementation.apply(this, args);
     };
-    replaced.mock = { calls };
-    Object.defineProperty(object, name, { value: replaced, configurable: true, writable: true, enumerable: true });
-    this.after(() => {
+    const restore = () => {
       if (before) Object.defineProperty(object, name, before);
       else delete object[name];
-    });
+    };
+    replaced.mock = { calls, restore };
+    Object.defineProperty(object, name, { value: replaced, configurable: true, writable: true, enumerable: true });
+    this.after(restore);
     return replaced;
   }
 

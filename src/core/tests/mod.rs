@@ -3,6 +3,7 @@
 
 mod agent;
 mod agent_reload;
+mod bounds;
 mod closing;
 mod connections;
 mod draining;
@@ -116,6 +117,7 @@ pub(super) fn settings(workers: u32) -> Settings {
             timeout: Duration::from_secs(10),
             connections: 1024,
         },
+        limits: ChildLimits::default(),
         drain: Some(DrainLimits {
             timeout: Duration::from_secs(4),
             websocket_timeout: Duration::from_secs(10),

@@ -1,5 +1,9 @@
 //! Plays outboxes against a model of the kernel's socket and of Node's reading, as measured on
 //! Linux: see the documentation of [`super`].
+#![allow(
+    clippy::unwrap_used,
+    reason = "a broken promise is reported by a panic"
+)]
 
 use std::collections::HashMap;
 
@@ -12,14 +16,28 @@ const PIECE: usize = 36_544;
 const CHUNK: usize = 64 * 1024;
 
 /// A small generator of numbers (xorshift64*), so that a failing seed can be played again.
-struct Dice(u64);
+struct Dice {
+    seed: u64,
+    /// Throws that are given, each of two bytes; they come first.
+    given: VecDeque<u8>,
+}
 
 impl Dice {
+    fn new(seed: u64) -> Self {
+        Self {
+            seed,
+            given: VecDeque::new(),
+        }
+    }
+
     fn below(&mut self, limit: usize) -> usize {
-        self.0 ^= self.0 >> 12;
-        self.0 ^= self.0 << 25;
-        self.0 ^= self.0 >> 27;
-        let number = self.0.wrapping_mul(0x2545_F491_4F6C_DD1D) >> 33;
+        if let (Some(low), high) = (self.given.pop_front(), self.given.pop_front()) {
+            return usize::from(u16::from_le_bytes([low, high.unwrap_or_default()])) % limit;
+        }
+        self.seed ^= self.seed >> 12;
+        self.seed ^= self.seed << 25;
+        self.seed ^= self.seed >> 27;
+        let number = self.seed.wrapping_mul(0x2545_F491_4F6C_DD1D) >> 33;
         usize::try_from(number).unwrap() % limit
     }
 
@@ -91,9 +109,9 @@ impl Sink<u32> for Socket {
 }
 
 impl Socket {
-    fn new(seed: u64, room: usize) -> Self {
+    fn new(dice: Dice, room: usize) -> Self {
         Self {
-            dice: Dice(seed),
+            dice,
             pieces: VecDeque::new(),
             unread: 0,
             room,
@@ -235,16 +253,26 @@ fn frame(dice: &mut Dice, number: u32) -> (Frame<u32>, Vec<u8>) {
     }
 }
 
-/// Plays one seed to its end; returns how many handles went with whole lines and newlines.
-fn play(seed: u64) -> (usize, usize) {
-    let mut dice = Dice(seed * 2 + 1);
+/// Plays what an input of the fuzzer says: the first half of it throws the dice of the test, the second
+/// those of the socket.
+pub(crate) fn check(data: &[u8]) {
+    let (ours, sockets) = data.split_at(data.len() / 2);
+    let dice = |given: &[u8], seed| Dice {
+        seed,
+        given: given.iter().copied().collect(),
+    };
+    play(dice(ours, 1), dice(sockets, 77), 40);
+}
+
+/// Plays so many frames to their end; returns how many handles went with whole lines and newlines.
+fn play(mut dice: Dice, sockets: Dice, frames: u32) -> (usize, usize) {
     let room = [5_000, 60_000, 212_992][dice.below(3)];
     let laziness = 1 + dice.below(8);
-    let mut socket = Socket::new(seed + 77, room);
+    let mut socket = Socket::new(sockets, room);
     let (mut child, mut outbox) = (Child::default(), Outbox::new());
     let (mut lines, mut answers, mut number) = (Vec::new(), HashMap::new(), 0);
     loop {
-        if number < 400 && dice.once_in(2) {
+        if number < frames && dice.once_in(2) {
             let (frame, line) = frame(&mut dice, number);
             outbox.push(frame);
             lines.push(line);
@@ -273,7 +301,7 @@ fn play(seed: u64) -> (usize, usize) {
                 answers.insert(handle, taken);
             }
         }
-        let over = number == 400 && outbox.is_empty() && outbox.in_flight() == 0;
+        let over = number == frames && outbox.is_empty() && outbox.in_flight() == 0;
         if over && socket.unread == 0 && child.answers.is_empty() {
             break;
         }
@@ -329,62 +357,67 @@ fn check_places(socket: &Socket) -> (usize, usize) {
     (whole, newline)
 }
 
-#[test]
-fn whatever_is_taken_in_part_or_read_late_each_handle_arrives_with_its_line() {
-    let (mut whole, mut newline) = (0, 0);
-    for seed in 0..100 {
-        let counts = play(seed);
-        whole += counts.0;
-        newline += counts.1;
-    }
-    assert!(whole > 1000 && newline > 1000, "{whole} {newline}");
-}
+#[cfg(test)]
+mod tests {
+    use super::*;
 
-/// Takes all, always.
-struct Willing(Socket);
-
-impl Sink<u32> for Willing {
-    fn has(&self, _: u32) -> bool {
-        true
-    }
-
-    fn send(&mut self, parts: &[IoSlice<'_>], handle: Option<u32>) -> io::Result<usize> {
-        let mut bytes = Vec::new();
-        for part in parts {
-            bytes.extend_from_slice(part);
+    #[test]
+    fn whatever_is_taken_in_part_or_read_late_each_handle_arrives_with_its_line() {
+        let (mut whole, mut newline) = (0, 0);
+        for seed in 0..100 {
+            let counts = play(Dice::new(seed * 2 + 1), Dice::new(seed + 77), 400);
+            whole += counts.0;
+            newline += counts.1;
         }
-        self.0.put(&bytes, handle);
-        Ok(bytes.len())
+        assert!(whole > 1000 && newline > 1000, "{whole} {newline}");
     }
-}
 
-#[test]
-fn a_chunk_that_ends_anywhere_near_a_handle_line_does_no_harm() {
-    for length in CHUNK - 60..CHUNK + 10 {
-        for at_once in [true, false] {
-            let mut sink = Willing(Socket::new(1, usize::MAX));
-            let (mut child, mut outbox) = (Child::default(), Outbox::new());
-            let plain = Frame::Message {
-                head: Bytes::from(vec![b'.'; length]),
-                tail: Bytes::new(),
-            };
-            let handles = (0..5).map(|number| Frame::Newconn {
-                prefix: Bytes::from_static(b"H"),
-                seq: number.into(),
-                handle: number,
-            });
-            for frame in std::iter::once(plain).chain(handles) {
-                outbox.push(frame);
-                if !at_once {
-                    assert_eq!(outbox.flush(&mut sink).unwrap(), Flush::Drained);
+    /// Takes all, always.
+    struct Willing(Socket);
+
+    impl Sink<u32> for Willing {
+        fn has(&self, _: u32) -> bool {
+            true
+        }
+
+        fn send(&mut self, parts: &[IoSlice<'_>], handle: Option<u32>) -> io::Result<usize> {
+            let mut bytes = Vec::new();
+            for part in parts {
+                bytes.extend_from_slice(part);
+            }
+            self.0.put(&bytes, handle);
+            Ok(bytes.len())
+        }
+    }
+
+    #[test]
+    fn a_chunk_that_ends_anywhere_near_a_handle_line_does_no_harm() {
+        for length in CHUNK - 60..CHUNK + 10 {
+            for at_once in [true, false] {
+                let mut sink = Willing(Socket::new(Dice::new(1), usize::MAX));
+                let (mut child, mut outbox) = (Child::default(), Outbox::new());
+                let plain = Frame::Message {
+                    head: Bytes::from(vec![b'.'; length]),
+                    tail: Bytes::new(),
+                };
+                let handles = (0..5).map(|number| Frame::Newconn {
+                    prefix: Bytes::from_static(b"H"),
+                    seq: number.into(),
+                    handle: number,
+                });
+                for frame in std::iter::once(plain).chain(handles) {
+                    outbox.push(frame);
+                    if !at_once {
+                        assert_eq!(outbox.flush(&mut sink).unwrap(), Flush::Drained);
+                    }
                 }
+                assert_eq!(outbox.flush(&mut sink).unwrap(), Flush::Drained);
+                while sink.0.unread > 0 {
+                    child.read(&mut sink.0);
+                }
+                assert_eq!(child.answers.len(), 5);
+                assert!(child.answers.iter().all(|(_, taken, _)| *taken), "{length}");
             }
-            assert_eq!(outbox.flush(&mut sink).unwrap(), Flush::Drained);
-            while sink.0.unread > 0 {
-                child.read(&mut sink.0);
-            }
-            assert_eq!(child.answers.len(), 5);
-            assert!(child.answers.iter().all(|(_, taken, _)| *taken), "{length}");
         }
     }
 }
