@@ -1,7 +1,7 @@
 'use strict';
 
 const assert = require('assert');
-const test = require('node:test');
+const test = require('./helpers/test');
 
 const { outliveOutput, reapOrphans, REAP_INTERVAL } = require('../../lib/process_duties');
 
