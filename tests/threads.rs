@@ -33,7 +33,8 @@ impl Cluster {
             "shareListeners": false, "appCloseTimeoutMs": close_timeout_ms,
             "agentCloseTimeoutMs": close_timeout_ms, "watchdog": null,
             "restart": { "stableTimeMs": 10_000, "maxDelayMs": 30_000, "intensityLimit": 60,
-                "intensityPeriodMs": 60_000, "giveUpMs": 60_000 }
+                "intensityPeriodMs": 60_000, "giveUpMs": 60_000 },
+            "hold": { "timeoutMs": 10_000, "connections": 1024 }
         });
         let (settings, launch) = Config::parse(&config.to_string()).unwrap();
         let (send, events) = mpsc::channel();
