@@ -32,7 +32,7 @@ pub(super) fn check(data: &[u8]) {
         if cut & 1 == 0 {
             lines.extend(std::iter::from_fn(|| decoder.next_line()));
         }
-        if fed < HOW_MANY || fed == stream.len() {
+        if fed < 4096 || fed == stream.len() {
             let (expected, unfinished) = cut_up(&stream[..fed], limit);
             assert_eq!(fits, unfinished.is_some());
             assert_eq!(decoder.buffered(), unfinished.unwrap_or(0));
@@ -47,7 +47,7 @@ fn spell_out(text: &[u8]) -> Vec<u8> {
     let mut stream = Vec::new();
     let mut many = 0;
     for &byte in text.iter().take(400) {
-        let is_many = byte == MANY && many < 5;
+        let is_many = byte == MANY && many < 3;
         many += usize::from(is_many);
         stream.resize(stream.len() + if is_many { HOW_MANY } else { 1 }, byte);
     }
