@@ -202,21 +202,22 @@ ownOnly(ORIGINAL, 'asking for the port of another again and again, and closing i
 });
 
 ownOnly('its memory grows', 'a worker that does not read its messages is ended, its senders wait, others serve', onLinux, async t => {
-  const limits = { outboxBytes: MIB, stallTimeout: 1000 };
+  // A successor is sent to as well, and may be slow to boot on a busy machine.
+  const limits = { outboxBytes: MIB, stallTimeout: 3000 };
   const { app, offender, victim, peak, assertUndisturbed } = await start(t, { limits });
   const before = app.mark();
   await app.ask('app', 'stopReading', {}, offender);
   const flooded = app.ask('app', 'flood', { to: 'app', count: 4000, bytes: 8192 }, victim);
   await app.until('the report', () =>
     new RegExp(`app_worker#1:${offender} does not read its messages any more and will be killed`).test(app.out + app.err));
-  await app.stdout(/app_worker#4:\d+ started at/, before);
+  await app.stdout(/app_worker#[4-9]:\d+ started at/, before);
   await flooded;
   await assertUndisturbed();
   assert.ok(peak() < 64 * MIB, `${peak() / MIB} MiB`);
 });
 
 ownOnly('its memory grows', 'an agent that does not read its messages is replaced, others serve', onLinux, async t => {
-  const limits = { outboxBytes: MIB, stallTimeout: 1000 };
+  const limits = { outboxBytes: MIB, stallTimeout: 3000 };
   const { app, victim, peak, assertUndisturbed } = await start(t, { limits });
   const before = app.mark();
   const agent = await app.agentPid();

@@ -27,6 +27,7 @@
 //! - [`ipc`] is Node's child channel as bytes and messages, without a socket.
 //! - [`sys`] has every system call that the standard library lacks, and all `unsafe`.
 //! - [`driver`] joins them.
+//! - `fuzzing`, only for tests and the targets in `fuzz/`, says what holds for any input.
 //!
 //! # The life of a connection
 //!

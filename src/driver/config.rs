@@ -484,6 +484,47 @@ mod tests {
     }
 
     #[test]
+    fn variables_of_a_cluster_around_the_master_are_not_passed_on() {
+        let (_, launch) = Config::parse(&config(|json| {
+            for name in OWN_VARIABLES {
+                json["env"][name] = "9".into();
+            }
+        }))
+        .unwrap();
+        let spec = |child, slot| SpawnSpec {
+            child,
+            inspect_port: None,
+            slot,
+            slots: 2,
+        };
+        for spec in [
+            spec(ChildId::App(1), Some(0)),
+            spec(ChildId::Agent(1), None),
+        ] {
+            let line = launch.command_line(&spec);
+            let foreign = |text: &&str| text.ends_with("=9");
+            assert_eq!(texts(&line.env).into_iter().find(foreign), None);
+        }
+    }
+
+    #[test]
+    fn limits_are_those_given_and_else_the_defaults() {
+        let (settings, _) = Config::parse(&config(|_| {})).unwrap();
+        assert_eq!(settings.limits, ChildLimits::default());
+        let given = config(|json| {
+            json["limits"] = serde_json::json!({ "lineBytes": 9, "outboxBytes": 8,
+                "stallTimeoutMs": 7, "listeners": 0 });
+        });
+        let expected = ChildLimits {
+            line_bytes: 9,
+            outbox_bytes: 8,
+            stall_timeout: Duration::from_millis(7),
+            listeners: 1,
+        };
+        assert_eq!(Config::parse(&given).unwrap().0.limits, expected);
+    }
+
+    #[test]
     fn the_agent_is_no_cluster_worker() {
         let (_, launch) = Config::parse(&config(|_| {})).unwrap();
         let spec = SpawnSpec {

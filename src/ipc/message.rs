@@ -882,6 +882,9 @@ mod tests {
             "'a'",
             "\"a\"\"b\"",
             "\u{a0}1",
+            "{\"a\u{1}\":1}",
+            "{\"cmd\":\"NODE_CLUSTER\",\"ack\":007,\"accepted\":true,\"seq\":1}",
+            "{\"cmd\":\"NODE_CLUSTER\",\"ack\":7,\"accepted\":true,\"seq\":01}",
         ] {
             assert!(line(text).is_err(), "{text}");
         }
@@ -906,6 +909,18 @@ mod tests {
 
         let cluster = r#"{"cmd":"NODE_HANDLE","type":"net.Native","msg":{"cmd":"NODE_CLUSTER","act":"online"}}"#;
         assert!(matches!(handle(cluster), ChildMessage::Online));
+    }
+
+    #[test]
+    fn the_data_of_a_message_is_what_json_parse_takes() {
+        for (text, data) in [
+            (r#"{"data":1}"#, Some("1")),
+            (r#"{"data":1,"\ud83d":0,"d\u0061ta":[2]}"#, Some("[2]")),
+            (r#"{"x":{"data":1}}"#, None),
+        ] {
+            let message = user(plain(text));
+            assert_eq!(message.data().map(RawValue::get), data, "{text}");
+        }
     }
 
     #[test]

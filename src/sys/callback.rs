@@ -141,9 +141,14 @@ unsafe extern "C" fn call_js(
         // The thread is ending: nobody listens any more.
         return;
     }
+    let context = context.cast_const().cast::<Shared>();
+    // SAFETY: made by `Callback::new` of an Arc that `finalize` takes back, which has not run yet. It may
+    // run during the call, so this is a share of our own.
+    let shared = unsafe {
+        Arc::increment_strong_count(context);
+        Arc::from_raw(context)
+    };
     deliver(env, function, &text);
-    // SAFETY: made by `Callback::new`; `finalize`, which takes it back, runs after the last call.
-    let shared = unsafe { &*context.cast::<Shared>() };
     (shared.taken)(text.len());
 }
 

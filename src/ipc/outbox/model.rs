@@ -258,8 +258,8 @@ fn frame(dice: &mut Dice, number: u32) -> (Frame<u32>, Vec<u8>) {
 pub(crate) fn check(data: &[u8]) {
     let (ours, sockets) = data.split_at(data.len() / 2);
     let dice = |given: &[u8], seed| Dice {
-        seed,
         given: given.iter().copied().collect(),
+        ..Dice::new(seed)
     };
     play(dice(ours, 1), dice(sockets, 77), 40);
 }
