@@ -74,10 +74,10 @@ function childExecArgv(execArgv, evaluated) {
   return rest.filter(arg => !/^--(?:eval|print)=/.test(arg));
 }
 
-/** The environment of the workers: ours without the traces of our own parent's channel. */
+/** The environment of the workers: ours without the traces of our own parent's channel, and of a master above us. */
 function childEnv(env) {
   const copy = { ...env };
-  for (const name of [ 'NODE_CHANNEL_FD', 'NODE_CHANNEL_SERIALIZATION_MODE', 'NODE_UNIQUE_ID' ]) {
+  for (const name of [ 'NODE_CHANNEL_FD', 'NODE_CHANNEL_SERIALIZATION_MODE', 'NODE_UNIQUE_ID', 'EGG_CLUSTER_RS_GUARDED_BY' ]) {
     delete copy[name];
   }
   for (const name of Object.keys(copy)) {

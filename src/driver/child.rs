@@ -40,6 +40,8 @@ pub(super) struct Channel {
 
 impl Drop for Channel {
     fn drop(&mut self) {
+        // The guardian has a copy.
+        sys::channel::end(self.fd.get_ref());
         self.read_gate.close_for_ever();
         self.write_gate.close_for_ever();
     }

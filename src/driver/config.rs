@@ -18,6 +18,7 @@ use crate::core::event::{
 };
 use crate::core::trust::{Network, Trust};
 use crate::error::ConfigError;
+use crate::sys::guardian;
 use crate::sys::spawn::CHANNEL_FD;
 
 /// The configuration as `lib/master.js` writes it.
@@ -92,8 +93,7 @@ impl RestartConfig {
             intensity_limit: self.intensity_limit,
             intensity_period: Duration::from_millis(self.intensity_period_ms),
             give_up: self.give_up_ms.map(Duration::from_millis),
-            // The standard library gives each process other keys.
-            seed: RandomState::new().build_hasher().finish(),
+            seed: random(),
         }
     }
 }
@@ -258,6 +258,7 @@ impl Config {
             .map(|(name, value)| format!("{name}={value}"));
         let channel = format!("NODE_CHANNEL_FD={CHANNEL_FD}");
         let mode = "NODE_CHANNEL_SERIALIZATION_MODE=json".to_owned();
+        let mark = format!("{}={:016x}", guardian::MARK, random());
         Ok(Launch {
             program: c_string(&self.exec_path)?,
             exec_argv: self
@@ -266,7 +267,7 @@ impl Config {
                 .map(|arg| c_string(arg))
                 .collect::<Result<_, _>>()?,
             env: variables
-                .chain([channel, mode])
+                .chain([channel, mode, mark])
                 .map(|variable| c_string(&variable))
                 .collect::<Result<_, _>>()?,
             app_script: c_string(&self.app_worker_file)?,
@@ -351,6 +352,11 @@ impl Launch {
         argv.push(self.options.clone());
         CommandLine { argv, env }
     }
+}
+
+/// The standard library gives each process, and each of these, other keys.
+fn random() -> u64 {
+    RandomState::new().build_hasher().finish()
 }
 
 fn c_string(text: &str) -> Result<CString, ConfigError> {

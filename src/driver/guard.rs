@@ -7,7 +7,7 @@
 use std::cell::RefCell;
 use std::ffi::CString;
 use std::io;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::rc::{Rc, Weak};
 use std::time::{Duration, Instant};
 
@@ -51,7 +51,15 @@ pub(super) struct Guardian {
 impl Guard {
     pub(super) fn tell(&self, note: Note) {
         if let Self::Running(guardian) = self {
-            guardian.tell(note);
+            guardian.tell(note, None);
+        }
+    }
+
+    /// A child has been started, with this as the master's end of its channel.
+    pub(super) fn tell_child(&self, child: Identity, channel: Option<BorrowedFd<'_>>) {
+        self.tell(Note::Child(child));
+        if let (Self::Running(guardian), Some(channel)) = (self, channel) {
+            guardian.tell(Note::Channel(child.pid), Some(channel));
         }
     }
 
@@ -65,8 +73,8 @@ impl Guard {
 }
 
 impl Guardian {
-    fn tell(&self, note: Note) {
-        if let Err(error) = guardian::tell(self.channel.as_fd(), note) {
+    fn tell(&self, note: Note, channel: Option<BorrowedFd<'_>>) {
+        if let Err(error) = guardian::tell(self.channel.as_fd(), note, channel) {
             // It has ended, which is seen elsewhere; or it was stopped for very long, and knows
             // too little now.
             tracing::warn!(%error, ?note, "the guardian cannot be told");
@@ -116,9 +124,12 @@ impl Engine {
             }
         };
         self.guard.tell(Note::Grace(self.orphan_grace));
-        let children = self.children.values().map(|child| child.pid);
-        for child in children.filter(|&pid| pid > 0).filter_map(identify) {
-            self.guard.tell(Note::Child(child));
+        for child in self.children.values().filter(|child| child.pid > 0) {
+            if let Some(identity) = identify(child.pid) {
+                let channel = child.channel.as_ref();
+                let end = channel.map(|channel| channel.fd.get_ref().as_fd());
+                self.guard.tell_child(identity, end);
+            }
         }
         for descendant in self.descendants.values().flatten() {
             self.guard.tell(Note::Descendant(*descendant));

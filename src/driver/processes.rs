@@ -77,9 +77,10 @@ impl Engine {
             env: &line.env,
             channel: theirs.as_fd(),
         });
-        let identity = spawned.as_ref().ok().copied().and_then(identify);
-        self.guard
-            .tell(identity.map_or(Note::NotStarted, Note::Child));
+        match spawned.as_ref().ok().copied().and_then(identify) {
+            Some(child) => self.guard.tell_child(child, Some(fd.get_ref().as_fd())),
+            None => self.guard.tell(Note::NotStarted),
+        }
         let pid = spawned?;
         let channel = Channel {
             fd: Rc::new(fd),

@@ -13,7 +13,7 @@ use std::ptr;
 
 use nix::fcntl::{FcntlArg, fcntl};
 use nix::libc;
-use nix::sys::socket::{AddressFamily, SockFlag, SockType, socketpair};
+use nix::sys::socket::{AddressFamily, Shutdown, SockFlag, SockType, shutdown, socketpair};
 use nix::sys::stat::fstat;
 
 use super::descriptor;
@@ -87,6 +87,12 @@ pub fn pair() -> io::Result<(OwnedFd, OwnedFd)> {
     // SAFETY: fcntl has just made this descriptor and nobody else knows its number.
     let theirs = unsafe { OwnedFd::from_raw_fd(number) };
     Ok((ours, theirs))
+}
+
+/// Lets the other end see the end of the channel, whoever else has a copy of this one.
+pub fn end(fd: &OwnedFd) {
+    // An error means that it is at its end already.
+    let _ = shutdown(fd.as_raw_fd(), Shutdown::Both);
 }
 
 /// The number of a socket in lists of open files, such as `/proc/PID/fd`.

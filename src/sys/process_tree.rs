@@ -88,7 +88,7 @@ pub fn identify(pid: i32) -> Option<Identity> {
 }
 
 #[cfg(target_os = "linux")]
-pub use system::{children_now, holders_of_socket, zombie_children};
+pub use system::{born_since_with, holders_of_socket, now, zombie_children};
 
 /// Does this very process still run? One that has ended and only waits to be reaped does not,
 /// nor does another one that was given its id. If the system cannot tell, for want of a free
@@ -172,30 +172,40 @@ mod system {
         }
     }
 
-    /// The children of a process, without a look at any other: quicker than
-    /// [`descendants`](super::descendants), but empty on a kernel without `CONFIG_PROC_CHILDREN`, and not to be
-    /// relied upon while some of them end.
+    /// The present moment, to be compared with start times: clock ticks since boot.
+    ///
+    /// # Errors
+    /// None that is known.
+    pub fn now() -> io::Result<u64> {
+        // Rounding may make it a tick earlier, never later.
+        let uptime = fs::read_to_string("/proc/uptime")?;
+        let seconds = uptime
+            .split_ascii_whitespace()
+            .next()
+            .and_then(|text| text.parse().ok());
+        let seconds: f64 =
+            seconds.ok_or_else(|| io::Error::other("/proc/uptime is not as proc(5) has it"))?;
+        // SAFETY: it takes an integer and touches no memory.
+        let per_second = unsafe { libc::sysconf(libc::_SC_CLK_TCK) };
+        Ok((seconds * per_second as f64) as u64)
+    }
+
+    /// Processes that were started at `moment` or later and have inherited this environment variable,
+    /// given as `NAME=value`. Those of other users are seen by root alone.
     #[must_use]
-    pub fn children_now(parent: &Identity) -> Vec<Identity> {
-        let tasks = fs::read_dir(format!("/proc/{}/task", parent.pid));
-        let lists = tasks
-            .into_iter()
-            .flatten()
-            .flatten()
-            .filter_map(|task| fs::read_to_string(task.path().join("children")).ok());
-        let mut found = Vec::new();
-        for list in lists {
-            let pids = list
-                .split_ascii_whitespace()
-                .filter_map(|pid| pid.parse().ok());
-            found.extend(pids.filter_map(|pid| process_info(pid).ok()));
-        }
-        found.retain(|child| {
-            child.parent == parent.pid
-                && child.identity.start_time >= parent.start_time
-                && !child.is_zombie
-        });
-        found.into_iter().map(|child| child.identity).collect()
+    pub fn born_since_with(moment: u64, variable: &str) -> Vec<Identity> {
+        let has = |pid: i32| {
+            let environment = fs::read(format!("/proc/{pid}/environ")).unwrap_or_default();
+            environment
+                .split(|&byte| byte == 0)
+                .any(|entry| entry == variable.as_bytes())
+        };
+        all_pids()
+            .filter_map(|pid| process_info(pid).ok())
+            .filter(|info| info.identity.start_time >= moment && !info.is_zombie)
+            .map(|info| info.identity)
+            .filter(|it| has(it.pid))
+            .collect()
     }
 
     /// The children of a process that have ended and are not reaped.

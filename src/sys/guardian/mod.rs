@@ -13,16 +13,21 @@
 //! reused id is nobody's death.
 
 use std::fmt;
-use std::io;
+use std::io::{self, IoSlice};
 #[cfg(not(target_os = "linux"))]
 use std::os::fd::OwnedFd;
 use std::os::fd::{AsRawFd, BorrowedFd};
 use std::str::FromStr;
 use std::time::Duration;
 
-use nix::sys::socket::{MsgFlags, Shutdown, recv, send, shutdown};
+use nix::sys::socket::{MsgFlags, Shutdown, recv, shutdown};
 
+use super::channel;
 use super::process_tree::Identity;
+
+/// The environment variable by which what is started after the death of a master is known: with
+/// a value of its own for each guardian, in the environment of all children and of the guardian.
+pub const MARK: &str = "EGG_CLUSTER_RS_GUARDED_BY";
 
 #[cfg(target_os = "linux")]
 mod program;
@@ -55,6 +60,9 @@ pub enum Note {
     NotStarted,
     /// That child.
     Child(Identity),
+    /// A copy of the master's end of a child's channel comes with this, so that the child sees the
+    /// end of it only when the guardian has seen what the child has started.
+    Channel(i32),
     /// A descendant of a child that is being ended.
     Descendant(Identity),
     /// A child or descendant is no more.
@@ -68,6 +76,7 @@ impl fmt::Display for Note {
             Self::Starting(inode) => writeln!(formatter, "starting {inode}"),
             Self::NotStarted => writeln!(formatter, "not-started"),
             Self::Child(it) => writeln!(formatter, "child {} {}", it.pid, it.start_time()),
+            Self::Channel(pid) => writeln!(formatter, "channel {pid}"),
             Self::Descendant(it) => {
                 writeln!(formatter, "descendant {} {}", it.pid, it.start_time())
             }
@@ -93,6 +102,7 @@ impl FromStr for Note {
             "not-started" => Some(Self::NotStarted),
             "child" => identity().map(Self::Child),
             "descendant" => identity().map(Self::Descendant),
+            "channel" => number().and_then(|pid| Some(Self::Channel(i32::try_from(pid).ok()?))),
             "gone" => number().and_then(|pid| Some(Self::Gone(i32::try_from(pid).ok()?))),
             _ => None,
         };
@@ -100,17 +110,18 @@ impl FromStr for Note {
     }
 }
 
-/// Tells a guardian something. Never blocks.
+/// Tells a guardian something; with [`Note::Channel`], and only with that, comes a descriptor.
+/// Never blocks.
 ///
 /// # Errors
 /// Where it is not there any more, or does not read: it knows too little from then on.
-pub fn tell(guardian: BorrowedFd<'_>, note: Note) -> io::Result<()> {
+pub fn tell(
+    guardian: BorrowedFd<'_>,
+    note: Note,
+    channel: Option<BorrowedFd<'_>>,
+) -> io::Result<()> {
     let line = note.to_string();
-    #[cfg(target_os = "linux")]
-    let flags = MsgFlags::MSG_DONTWAIT | MsgFlags::MSG_NOSIGNAL;
-    #[cfg(not(target_os = "linux"))]
-    let flags = MsgFlags::MSG_DONTWAIT;
-    if send(guardian.as_raw_fd(), line.as_bytes(), flags)? == line.len() {
+    if channel::send(guardian, &[IoSlice::new(line.as_bytes())], channel)? == line.len() {
         return Ok(());
     }
     Err(io::ErrorKind::WriteZero.into())

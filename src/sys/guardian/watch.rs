@@ -1,12 +1,16 @@
 //! What the guardian does: it takes notes, and when they end, it ends who is left.
 
-use std::io::{BufRead, BufReader, Write};
-use std::os::fd::OwnedFd;
-use std::os::unix::net::UnixStream;
+use std::collections::{HashMap, VecDeque};
+use std::io::{self, IoSlice};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use super::Note;
+use nix::errno::Errno;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+
+use super::{MARK, Note};
+use crate::sys::channel;
 use crate::sys::process::Signal;
 use crate::sys::process_tree::{self, Identity};
 
@@ -22,21 +26,22 @@ const DEFAULT_GRACE: Duration = Duration::from_secs(5);
 
 /// Watches until the other end of `channel` is closed, and everybody is gone then.
 pub(super) fn watch(channel: OwnedFd) {
-    let mut channel = UnixStream::from(channel);
-    // Without the master there is nobody to be told.
-    let _ = channel.write_all(b"up\n");
     let mut roster = Roster {
         master: std::os::unix::process::parent_id(),
+        mark: std::env::var(MARK).ok(),
         ..Roster::default()
     };
-    for line in BufReader::new(channel).lines() {
-        let Ok(line) = line else { break };
-        if let Ok(note) = line.parse() {
-            roster.take(note);
-        }
-    }
+    // Without the master there is nobody to be told.
+    let _ = channel::send(channel.as_fd(), &[IoSlice::new(b"up\n")], None);
+    while wait_readable(&channel) && roster.read(channel.as_fd()) {}
     let grace = roster.grace.unwrap_or(DEFAULT_GRACE);
     Remains::of(roster).end(grace);
+}
+
+/// Waits as long as it takes. False where that is not possible.
+fn wait_readable(channel: &OwnedFd) -> bool {
+    let mut fds = [PollFd::new(channel.as_fd(), PollFlags::POLLIN)];
+    matches!(poll(&mut fds, PollTimeout::NONE), Ok(_) | Err(Errno::EINTR))
 }
 
 /// Everybody there is.
@@ -44,13 +49,41 @@ pub(super) fn watch(channel: OwnedFd) {
 struct Roster {
     /// Has the child's end of the channel, too, while it starts one.
     master: u32,
+    mark: Option<String>,
     grace: Option<Duration>,
     starting: Option<u64>,
     children: Vec<Identity>,
     descendants: Vec<Identity>,
+    /// The master's ends of channels, by process id. They are never read.
+    channels: HashMap<i32, OwnedFd>,
+    /// Descriptors that came before the end of their line.
+    received: VecDeque<OwnedFd>,
+    /// The beginning of a line.
+    line: Vec<u8>,
 }
 
 impl Roster {
+    /// Reads once; false at the end.
+    fn read(&mut self, channel: BorrowedFd<'_>) -> bool {
+        let mut buffer = [0; 4096];
+        match channel::receive(channel, &mut buffer, &mut self.received) {
+            Ok(got) if got.bytes > 0 => self.line.extend_from_slice(&buffer[..got.bytes]),
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => return true,
+            // An end is an end.
+            Ok(_) | Err(_) => return false,
+        }
+        while let Some(end) = self.line.iter().position(|&byte| byte == b'\n') {
+            let line: Vec<u8> = self.line.drain(..=end).collect();
+            if let Some(note) = str::from_utf8(&line)
+                .ok()
+                .and_then(|line| line.parse().ok())
+            {
+                self.take(note);
+            }
+        }
+        true
+    }
+
     fn take(&mut self, note: Note) {
         match note {
             Note::Grace(grace) => self.grace = Some(grace),
@@ -60,10 +93,16 @@ impl Roster {
                 self.starting = None;
                 self.children.push(child);
             }
+            Note::Channel(pid) => {
+                if let Some(channel) = self.received.pop_front() {
+                    self.channels.insert(pid, channel);
+                }
+            }
             Note::Descendant(descendant) => self.descendants.push(descendant),
             Note::Gone(pid) => {
                 self.children.retain(|child| child.pid != pid);
                 self.descendants.retain(|descendant| descendant.pid != pid);
+                self.channels.remove(&pid);
             }
         }
     }
@@ -76,6 +115,8 @@ struct Remains {
     descendants: Vec<Identity>,
     starting: Option<u64>,
     master: u32,
+    /// When the master has died, and what whoever is born since then has in its environment.
+    born: Option<(u64, String)>,
     looks: u32,
 }
 
@@ -86,22 +127,19 @@ impl Remains {
             descendants: roster.descendants,
             starting: roster.starting,
             master: roster.master,
+            born: process_tree::now()
+                .ok()
+                .zip(roster.mark.map(|mark| format!("{MARK}={mark}"))),
             looks: 0,
         };
-        // The quick look comes first: a worker that leaves at once leaves its children to others.
-        for child in &remains.children {
-            for descendant in process_tree::children_now(child) {
-                if !remains.descendants.contains(&descendant) {
-                    remains.descendants.push(descendant);
-                }
-            }
-        }
+        // Before the children know: whoever leaves, leaves its children to others.
+        remains.look();
+        drop(roster.channels);
         remains
     }
 
     fn end(mut self, grace: Duration) {
         let deadline = Instant::now() + grace;
-        self.look();
         // As at a close. The children are not signalled: they leave in their own way.
         signal_all(&self.descendants, Signal::SIGTERM);
         while !self.is_empty() {
@@ -133,14 +171,20 @@ impl Remains {
     /// Forgets who has gone, and finds who has come.
     fn look(&mut self) {
         self.look_for_starting();
-        let found = process_tree::descendants_of(self.children.iter().chain(&self.descendants));
+        // First: who is not there any more has started nobody who is not found below.
+        self.children.retain(process_tree::is_alive);
+        self.descendants.retain(process_tree::is_alive);
+        let mut found = process_tree::descendants_of(self.children.iter().chain(&self.descendants));
+        // Whoever has started them may be gone already.
+        if let Some((moment, variable)) = &self.born {
+            found.extend(process_tree::born_since_with(*moment, variable));
+            found.retain(|it| it.pid.unsigned_abs() != std::process::id());
+        }
         for descendant in found {
             if !self.children.contains(&descendant) && !self.descendants.contains(&descendant) {
                 self.descendants.push(descendant);
             }
         }
-        self.children.retain(process_tree::is_alive);
-        self.descendants.retain(process_tree::is_alive);
     }
 
     fn look_for_starting(&mut self) {
@@ -164,15 +208,15 @@ fn signal_all(targets: &[Identity], signal: Signal) {
 
 #[cfg(test)]
 mod tests {
-    use std::os::fd::AsFd;
     use std::os::unix::fs::MetadataExt;
+    use std::os::unix::net::UnixStream;
 
     use super::*;
     use crate::sys::guardian::{self, dismiss, hear, tell};
     use crate::sys::testing::{TestChild, wait_readable};
 
     /// Lives until it is killed, whatever becomes of its channel.
-    const STAYS: &str = "trap '' TERM; echo up >&3; while :; do sleep 60; done";
+    const STAYS: &str = "trap '' TERM; echo up >&3; exec sleep 600";
     /// Has a child that stays, too; prints its id.
     const PARENT: &str = "(trap '' TERM; exec sleep 600) & echo $! >&3; read -r line <&3";
 
@@ -193,7 +237,7 @@ mod tests {
         fn told(notes: &[Note]) -> Self {
             let watching = Self::start();
             for note in notes {
-                tell(watching.channel.as_fd(), *note).unwrap();
+                tell(watching.channel.as_fd(), *note, None).unwrap();
             }
             watching
         }
@@ -206,7 +250,11 @@ mod tests {
     }
 
     fn staying() -> (TestChild, Identity) {
-        let child = TestChild::start(&["sh", "-c", STAYS], &[]);
+        staying_with(&[])
+    }
+
+    fn staying_with(env: &[&str]) -> (TestChild, Identity) {
+        let child = TestChild::start(&["sh", "-c", STAYS], env);
         assert_eq!(child.lines().next().unwrap(), "up");
         let identity = process_tree::identify(child.pid).unwrap();
         (child, identity)
@@ -225,6 +273,7 @@ mod tests {
             Note::NotStarted,
             Note::Child(identity),
             Note::Descendant(identity),
+            Note::Channel(77),
             Note::Gone(77),
         ] {
             assert_eq!(note.to_string().trim_end().parse(), Ok(note));
@@ -282,6 +331,38 @@ mod tests {
         Watching::told(&[grace(100), Note::Child(parent)]).lose_master();
         assert_eq!(child.end().signal, Some(9));
         assert!(!process_tree::is_alive(&grandchild));
+    }
+
+    #[test]
+    fn a_child_that_leaves_at_once_is_seen_with_what_it_has_started() {
+        let mut child = TestChild::start(&["sh", "-c", PARENT], &[]);
+        let pid = child.lines().next().unwrap().parse().unwrap();
+        let grandchild = process_tree::identify(pid).unwrap();
+        let parent = process_tree::identify(child.pid).unwrap();
+        let watching = Watching::told(&[grace(100), Note::Child(parent)]);
+        let (guardian, note) = (watching.channel.as_fd(), Note::Channel(child.pid));
+        tell(guardian, note, Some(child.channel.as_fd())).unwrap();
+        // From here on the guardian alone holds the channel.
+        let (other, _) = UnixStream::pair().unwrap();
+        drop(std::mem::replace(&mut child.channel, other.into()));
+        watching.lose_master();
+        assert_eq!(child.end().signal, None);
+        assert!(!process_tree::is_alive(&grandchild));
+    }
+
+    #[test]
+    fn whoever_is_born_later_is_known_by_its_environment() {
+        let before = process_tree::now().unwrap();
+        let (child, identity) = staying_with(&["EGG_CLUSTER_RS_TEST=one"]);
+        let found = |variable| process_tree::born_since_with(before, variable);
+        assert_eq!(found("EGG_CLUSTER_RS_TEST=one"), [identity]);
+        assert_eq!(found("EGG_CLUSTER_RS_TEST=on"), []);
+        let later = identity.start_time() + 1;
+        assert_eq!(
+            process_tree::born_since_with(later, "EGG_CLUSTER_RS_TEST=one"),
+            []
+        );
+        drop(child);
     }
 
     #[test]
