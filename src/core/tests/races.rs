@@ -544,6 +544,81 @@ fn a_close_while_the_public_port_of_sticky_mode_is_being_bound_stays_a_close() {
 }
 
 #[test]
+fn a_new_worker_that_hangs_in_its_probation_replaces_nobody() {
+    let mut world = World::running(watched(settings(1)));
+    world.command(Command::Reload);
+    world.pings.clear();
+    world.bring_up(2);
+    assert_eq!(world.pings, [app(2)]);
+    world.pass(3 * SECOND);
+    assert_eq!(world.core.workers.in_slot(0), Some(1));
+    world.feed(Input::Pong { child: app(2) });
+    world.pass(SECOND);
+    assert_eq!(world.core.workers.in_slot(0), Some(2));
+}
+
+#[test]
+fn a_reload_whose_new_worker_hangs_for_ever_fails_and_the_old_one_serves() {
+    let mut world = World::running(watched(settings(1)));
+    world.command(Command::Reload);
+    world.bring_up(2);
+    while !world.signals.contains(&(app(2), Signal::Kill)) {
+        world.pass(SECOND);
+        world.feed(Input::Pong { child: app(1) });
+    }
+    world.kill(app(2));
+    assert_eq!(world.events_of("reload-failed").len(), 1);
+    let listener = world.listener();
+    let conn = world.connect(listener);
+    assert_eq!(world.conns_of(1), [conn]);
+}
+
+#[test]
+fn a_new_worker_that_has_been_killed_replaces_nobody() {
+    let mut world = World::running(settings(1));
+    world.command(Command::Reload);
+    world.feed(Input::OutboxFull { child: app(2) });
+    world.pass(Duration::from_millis(29_500));
+    world.bring_up_for_good(2);
+    assert_eq!(world.signals, [(app(2), Signal::Kill)]);
+    assert_eq!(world.core.workers.in_slot(0), Some(1));
+}
+
+#[test]
+fn a_new_worker_that_becomes_ready_after_it_was_killed_replaces_nobody() {
+    let mut world = World::running(Settings {
+        production: false,
+        ..settings(1)
+    });
+    world.command(Command::Reload);
+    world.feed(Input::OutboxFull { child: app(2) });
+    world.pass(30 * SECOND);
+    assert_eq!(world.signals, [(app(2), Signal::Kill)]);
+    world.bring_up_for_good(2);
+    assert_eq!(world.core.workers.in_slot(0), Some(1));
+}
+
+#[test]
+fn a_new_worker_that_has_lost_its_channel_replaces_nobody() {
+    let mut world = World::running(settings(1));
+    world.command(Command::Reload);
+    world.bring_up(2);
+    world.cut(app(2));
+    world.cut(app(1));
+    world.pass(2 * SECOND);
+    world.exit(app(1), code(0));
+    world.exit(app(2), code(0));
+    assert_eq!(world.events_of("reload-done").len(), 0);
+    assert_eq!(world.events_of("reload-failed").len(), 1);
+    world.pass(SECOND);
+    world.bring_up(3);
+    world.command(Command::Reload);
+    world.bring_up_for_good(4);
+    world.die(app(3), code(0));
+    assert_eq!(world.events_of("reload-done").len(), 1);
+}
+
+#[test]
 fn sticky_connections_that_wait_for_a_worker_are_closed_with_the_port_when_all_fails() {
     let mut world = World::running(sticky(1));
     let listener = world.sticky_listener();
