@@ -43,6 +43,8 @@ pub(super) struct Sticky {
     /// The listener is bound.
     is_open: bool,
     pub(super) accepting: bool,
+    /// Accepting failed; it is tried again later.
+    starved: bool,
     /// No slot has a ready worker.
     pub(super) homeless: VecDeque<StickyConn>,
     /// Connections that wait, in `homeless` and in the queues of workers.
@@ -105,6 +107,7 @@ impl Sticky {
             slots,
             is_open: false,
             accepting: false,
+            starved: false,
             homeless: VecDeque::new(),
             held: 0,
         }
@@ -274,6 +277,11 @@ impl Core {
     pub(super) fn retry_refused(&mut self, now: Instant, id: ListenerId) {
         if self.sticky.listener == Some(id) {
             self.offer_held_sticky(now);
+            // What was refused may have gone elsewhere, and others wait behind it.
+            for worker in self.workers.ids().collect::<Vec<_>>() {
+                self.send_sticky_queue(worker);
+            }
+            self.regulate_sticky();
         } else if let Some(listener) = self.listeners.get_mut(id) {
             listener.scheduler.resume_all();
             self.dispatch(id);
@@ -317,6 +325,7 @@ impl Core {
             // Its worker cannot take it now: it waits for the next chance.
             self.sticky.homeless.push_back(sticky.held_since(now));
             self.sticky.held += 1;
+            self.limit_sticky_holding(now);
             self.regulate_sticky();
             if let Some(listener) = self.sticky.listener {
                 self.timers
@@ -456,7 +465,7 @@ impl Core {
         } else {
             most_held.div_ceil(2)
         };
-        let wanted = self.sticky.held < limit;
+        let wanted = self.sticky.held < limit && !self.sticky.starved;
         if wanted != self.sticky.accepting {
             self.sticky.accepting = wanted;
             self.output(if wanted {
@@ -506,9 +515,13 @@ impl Core {
             self.output(Output::CloseListener { listener });
         }
         self.close_peeking();
-        let homeless = std::mem::take(&mut self.sticky.homeless);
-        self.sticky.held -= homeless.len();
-        for sticky in homeless {
+        let queues = self.workers.iter_mut().map(|it| &mut it.sticky.waiting);
+        let mut held = VecDeque::new();
+        for queue in queues.chain([&mut self.sticky.homeless]) {
+            held.append(queue);
+        }
+        self.sticky.held -= held.len();
+        for sticky in held {
             self.output(Output::CloseConn { conn: sticky.conn });
         }
     }
@@ -539,9 +552,9 @@ impl Core {
         if let Some(listener) = self.listeners.get_mut(id) {
             listener.starved = true;
             self.regulate(id);
-        } else if self.sticky.listener == Some(id) && self.sticky.accepting {
-            self.sticky.accepting = false;
-            self.output(Output::PauseAccept { listener: id });
+        } else if self.sticky.listener == Some(id) {
+            self.sticky.starved = true;
+            self.regulate_sticky();
         }
         self.give_up_all(now);
         if first {
@@ -553,9 +566,9 @@ impl Core {
         if let Some(listener) = self.listeners.get_mut(id) {
             listener.starved = false;
             self.regulate(id);
-        } else if self.sticky.listener == Some(id) && !self.sticky.accepting {
-            self.sticky.accepting = true;
-            self.output(Output::Accept { listener: id });
+        } else if self.sticky.listener == Some(id) {
+            self.sticky.starved = false;
+            self.regulate_sticky();
         }
     }
 }

@@ -15,6 +15,7 @@ pub const LIMIT: Duration = Duration::from_secs(2);
 impl Core {
     /// Kills a hung child; an app worker is asked for its stack before, where that is wanted.
     pub(super) fn end_hung(&mut self, now: Instant, child: ChildId) {
+        self.doom(child);
         if self.wants_stack(child) {
             self.set_stack_asked(child, true);
             self.timers.set(Timer::Stack(child), now + LIMIT);

@@ -118,6 +118,7 @@ impl Core {
             },
             Some(Way::Sticky(sticky)) if self.sticky.listener.is_some() => {
                 self.place_sticky(now, sticky.held_since(now));
+                self.regulate_sticky();
             }
             _ => self.output(Output::CloseConn { conn }),
         }

@@ -173,27 +173,39 @@ impl Core {
             .workers
             .in_slot(slot)
             .is_some_and(|old| old != id && serves(old));
-        if replaces && self.settings.production {
+        let is_doomed = self.workers.get(id).is_some_and(|worker| worker.doomed);
+        if replaces && (self.settings.production || is_doomed) {
+            self.ping_newcomer(id);
             self.timers.set(Timer::Probation(id), now + PROBATION);
         } else {
             self.promote(now, id);
         }
     }
 
-    /// The new worker has been ready for long enough. One that leaves already does not replace
-    /// one that serves.
+    /// The new worker has been ready for long enough. One that leaves already, or does not
+    /// answer, does not replace one that serves: it is waited for, and the watchdog ends it if
+    /// it hangs. One that has lost its channel never serves: the reload fails when it ends.
     pub(super) fn end_probation(&mut self, now: Instant, id: u32) {
         let slot = self
             .reload
             .as_ref()
             .and_then(|reload| reload.incoming.get(&id));
-        let Some(&slot) = slot else { return };
-        let serves = |id| self.workers.get(id).is_some_and(Worker::serves);
-        let replaces = self.workers.in_slot(slot).is_some_and(serves);
-        if replaces && !serves(id) {
-            self.timers.set(Timer::Probation(id), now + PROBATION);
+        let (Some(&slot), Some(new)) = (slot, self.workers.get(id)) else {
+            return;
+        };
+        let old = self
+            .workers
+            .in_slot(slot)
+            .and_then(|id| self.workers.get(id));
+        let may_replace = if old.is_some_and(Worker::serves) {
+            new.serves() && new.pulse.answers() && !new.doomed
         } else {
+            new.is_connected()
+        };
+        if may_replace {
             self.promote(now, id);
+        } else {
+            self.timers.set(Timer::Probation(id), now + PROBATION);
         }
     }
 

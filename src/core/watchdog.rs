@@ -142,6 +142,11 @@ impl Pulse {
         Verdict::Ping
     }
 
+    /// It is known to answer: no ping is under way, and it is not stuck.
+    pub(super) fn answers(&self) -> bool {
+        !self.pinged && !self.is_stuck()
+    }
+
     /// It has answered; says for how long it had been stuck, if it was.
     fn answer(&mut self, now: Duration) -> Option<Duration> {
         match self.state {
@@ -305,6 +310,16 @@ impl Core {
         });
         if killed {
             self.end_hung(now, child);
+        }
+    }
+
+    /// Asks a worker that has just become ready whether its event loop turns, if anybody would
+    /// end it otherwise.
+    pub(super) fn ping_newcomer(&mut self, id: u32) {
+        let is_watched = self.watchdog.settings.is_some();
+        if let Some(worker) = self.workers.get_mut(id).filter(|_| is_watched) {
+            worker.pulse.pinged = true;
+            self.send(ChildId::App(id), Frame::Ping);
         }
     }
 

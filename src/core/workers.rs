@@ -52,6 +52,8 @@ pub(super) struct Worker {
     pub(super) exited_after_disconnect: bool,
     /// The master ends it: by a reload, by closing, or since it does not read.
     pub(super) ending: Option<EndReason>,
+    /// It gets SIGKILL, since it hangs or does not read.
+    pub(super) doomed: bool,
     /// Our own code runs in it and can drain it.
     pub(super) can_drain: bool,
     /// What has been decided about its slot when its channel closed.
@@ -268,6 +270,7 @@ impl Core {
             reason,
             exited_after_disconnect: false,
             ending: None,
+            doomed: false,
             can_drain: false,
             refork: Refork::Disabled,
             inspect_port: self.workers.take_inspect_port(),
@@ -600,10 +603,21 @@ impl Core {
     pub(super) fn kill_unresponsive(&mut self, child: ChildId) {
         if let Some((role, id, pid)) = self.identify(child) {
             self.emit(Event::Unresponsive { role, id, pid });
+            self.doom(child);
             self.output(Output::Signal {
                 child,
                 signal: Signal::Kill,
             });
+        }
+    }
+
+    /// A child that hangs or does not read gets SIGKILL, now or when its stack is known. What it
+    /// says meanwhile makes it no better.
+    pub(super) fn doom(&mut self, child: ChildId) {
+        if let ChildId::App(id) = child
+            && let Some(worker) = self.workers.get_mut(id)
+        {
+            worker.doomed = true;
         }
     }
 }

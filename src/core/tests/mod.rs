@@ -76,6 +76,8 @@ pub(super) struct World {
     pub listen_later: bool,
     /// Spawns are answered by the test.
     pub spawn_later: bool,
+    /// Channels that the core closes stay open.
+    pub disconnect_later: bool,
     /// The rest of the kernel's queue is accepted by the test.
     pub rest_later: bool,
     /// Nobody looks whether a connection is untouched.
@@ -155,6 +157,7 @@ impl World {
             listen_errno: None,
             listen_later: false,
             spawn_later: false,
+            disconnect_later: false,
             rest_later: false,
             check_later: false,
             closed: false,
@@ -363,6 +366,7 @@ impl World {
         match output {
             Output::Spawn(spec) => self.spawn(spec),
             Output::Send { child, frame } => self.send(child, frame),
+            Output::Disconnect { .. } if self.disconnect_later => {}
             Output::Disconnect { child } => self.feed(Input::Disconnected { child }),
             Output::AskStack { child } => self.stacks_asked.push(child),
             Output::Signal { child, signal } => self.signals.push((child, signal)),

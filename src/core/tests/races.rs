@@ -542,3 +542,202 @@ fn a_close_while_the_public_port_of_sticky_mode_is_being_bound_stays_a_close() {
     world.command(Command::Reload);
     assert!(world.events_of("reload-started").is_empty());
 }
+
+#[test]
+fn a_new_worker_that_hangs_in_its_probation_replaces_nobody() {
+    let mut world = World::running(watched(settings(1)));
+    world.command(Command::Reload);
+    world.pings.clear();
+    world.bring_up(2);
+    assert_eq!(world.pings, [app(2)]);
+    world.pass(3 * SECOND);
+    assert_eq!(world.core.workers.in_slot(0), Some(1));
+    world.feed(Input::Pong { child: app(2) });
+    world.pass(SECOND);
+    assert_eq!(world.core.workers.in_slot(0), Some(2));
+}
+
+#[test]
+fn a_reload_whose_new_worker_hangs_for_ever_fails_and_the_old_one_serves() {
+    let mut world = World::running(watched(settings(1)));
+    world.command(Command::Reload);
+    world.bring_up(2);
+    while !world.signals.contains(&(app(2), Signal::Kill)) {
+        world.pass(SECOND);
+        world.feed(Input::Pong { child: app(1) });
+    }
+    world.kill(app(2));
+    assert_eq!(world.events_of("reload-failed").len(), 1);
+    let listener = world.listener();
+    let conn = world.connect(listener);
+    assert_eq!(world.conns_of(1), [conn]);
+}
+
+#[test]
+fn a_new_worker_that_has_been_killed_replaces_nobody() {
+    let mut world = World::running(settings(1));
+    world.command(Command::Reload);
+    world.feed(Input::OutboxFull { child: app(2) });
+    world.pass(Duration::from_millis(29_500));
+    world.bring_up_for_good(2);
+    assert_eq!(world.signals, [(app(2), Signal::Kill)]);
+    assert_eq!(world.core.workers.in_slot(0), Some(1));
+}
+
+#[test]
+fn a_new_worker_that_becomes_ready_after_it_was_killed_replaces_nobody() {
+    let mut world = World::running(Settings {
+        production: false,
+        ..settings(1)
+    });
+    world.command(Command::Reload);
+    world.feed(Input::OutboxFull { child: app(2) });
+    world.pass(30 * SECOND);
+    assert_eq!(world.signals, [(app(2), Signal::Kill)]);
+    world.bring_up_for_good(2);
+    assert_eq!(world.core.workers.in_slot(0), Some(1));
+}
+
+#[test]
+fn a_new_worker_that_has_lost_its_channel_replaces_nobody() {
+    let mut world = World::running(settings(1));
+    world.command(Command::Reload);
+    world.bring_up(2);
+    world.cut(app(2));
+    world.cut(app(1));
+    world.pass(2 * SECOND);
+    world.exit(app(1), code(0));
+    world.exit(app(2), code(0));
+    assert_eq!(world.events_of("reload-done").len(), 0);
+    assert_eq!(world.events_of("reload-failed").len(), 1);
+    world.pass(SECOND);
+    world.bring_up(3);
+    world.command(Command::Reload);
+    world.bring_up_for_good(4);
+    world.die(app(3), code(0));
+    assert_eq!(world.events_of("reload-done").len(), 1);
+}
+
+#[test]
+fn sticky_connections_that_wait_for_a_worker_are_closed_with_the_port_when_all_fails() {
+    let mut world = World::running(sticky(1));
+    let listener = world.sticky_listener();
+    world.spawn_fails = true;
+    world.kill(AGENT);
+    world.pass(29 * SECOND);
+    let conns = [1, 2, 3].map(|n| world.connect_from(listener, client(n)));
+    world.disconnect_later = true;
+    world.pass(SECOND);
+    assert_eq!(world.events_of("check-failed").len(), 1);
+    assert_eq!(world.conns, [conns[0]].into());
+    world.feed(Input::HandleAcked {
+        child: app(1),
+        conn: conns[0],
+    });
+    assert_eq!(world.conns_of(1), [conns[0]]);
+}
+
+#[test]
+fn accepting_rests_on_the_sticky_port_until_descriptors_are_to_be_had() {
+    let mut world = World::running(sticky(1));
+    let listener = world.sticky_listener();
+    let conn = world.connect_from(listener, client(1));
+    let errno = 24;
+    world.feed(Input::AcceptFailed { listener, errno });
+    world.feed(Input::HandleAcked {
+        child: app(1),
+        conn,
+    });
+    assert!(!world.accepting.contains(&listener));
+    world.pass(Duration::from_millis(100));
+    assert!(world.accepting.contains(&listener));
+}
+
+fn holding(connections: usize, given: Settings) -> Settings {
+    let timeout = given.hold.timeout;
+    Settings {
+        hold: HoldLimits {
+            timeout,
+            connections,
+        },
+        ..given
+    }
+}
+
+#[test]
+fn a_sticky_port_that_rested_does_not_accept_more_than_may_be_held() {
+    let mut world = World::running(holding(1, sticky(1)));
+    let listener = world.sticky_listener();
+    world.connect_from(listener, client(1));
+    let errno = 24;
+    world.feed(Input::AcceptFailed { listener, errno });
+    world.kill(app(1));
+    world.pass(Duration::from_millis(100));
+    assert!(!world.accepting.contains(&listener));
+}
+
+#[test]
+fn an_untouched_sticky_connection_that_comes_back_counts_as_held() {
+    let mut world = World::running(holding(1, sticky(1)));
+    let listener = world.sticky_listener();
+    let conn = world.connect_from(listener, client(1));
+    world.feed(Input::HandleAcked {
+        child: app(1),
+        conn,
+    });
+    world.kill(app(1));
+    assert!(world.conns.contains(&conn));
+    assert!(!world.accepting.contains(&listener));
+}
+
+/// Clients of the two slots, one of each.
+fn clients_of_two_slots(world: &mut World) -> [IpAddr; 2] {
+    let listener = world.sticky_listener();
+    [1, 2].map(|worker| {
+        let at_worker = |n: &u8| {
+            let conn = world.connect_from(listener, client(*n));
+            let is_there = world.conns_of(worker).contains(&conn);
+            let child = app(if is_there { worker } else { 3 - worker });
+            world.feed(Input::HandleAcked { child, conn });
+            is_there
+        };
+        client((0..100).find(at_worker).expect("a client of the slot"))
+    })
+}
+
+#[test]
+fn sticky_connections_do_not_wait_behind_a_refused_one_that_went_elsewhere() {
+    let mut world = World::running(sticky(2));
+    let listener = world.sticky_listener();
+    let [first, second] = clients_of_two_slots(&mut world);
+    world.assert_all_closed();
+    world.kill(app(2));
+    world.forget_sent();
+    let guest = world.connect_from(listener, second);
+    let waiting = world.connect_from(listener, first);
+    assert_eq!(world.conns_of(1), [guest]);
+    world.feed(Input::HandleRefused {
+        child: app(1),
+        conn: guest,
+    });
+    world.bring_up(3);
+    assert_eq!(world.conns_of(3), [guest]);
+    world.pass(Duration::from_millis(50));
+    assert_eq!(world.conns_of(1), [guest, waiting]);
+}
+
+#[test]
+fn the_time_of_a_refused_sticky_connection_begins_at_once() {
+    let mut world = World::running(sticky(1));
+    let listener = world.sticky_listener();
+    let refused = world.connect_from(listener, client(1));
+    world.feed(Input::HandleRefused {
+        child: app(1),
+        conn: refused,
+    });
+    // Nothing runs meanwhile.
+    world.now += 20 * SECOND;
+    world.kill(app(1));
+    world.pass(Duration::ZERO);
+    assert!(!world.conns.contains(&refused));
+}

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::children::Proc;
-use super::connections::{HOLD_LIMIT, HOLD_SLACK, KEEP, Place, Port};
+use super::connections::{HOLD_SLACK, KEEP, Place, Port};
 use super::world::{DYING, Sim};
 use crate::core::event::*;
 use crate::core::lifecycle::Phase;
@@ -84,7 +84,7 @@ impl Sim {
         };
         if proc.serves() && !proc.left && proc.slot.is_some() && !ending {
             let serves = |(&other, it): (&ChildId, &Proc)| {
-                other != child && it.slot == proc.slot && it.is_offered()
+                other != child && it.slot == proc.slot && it.was_offered(self.clock)
             };
             assert!(
                 self.procs.iter().any(serves),
@@ -205,20 +205,20 @@ impl Sim {
             let Some(proc) = self.procs.get(&ChildId::App(id)) else {
                 continue;
             };
-            let before = self.ready_slots.get(&slot);
-            let is_offered = proc.is_offered();
-            if let Some(&(old, _)) = before.filter(|it| it.0 != id && self.running) {
+            let before = self.occupants.insert(slot, id);
+            if let Some(old) = before.filter(|&old| old != id && self.running) {
                 let served = self
                     .procs
                     .get(&ChildId::App(old))
                     .is_some_and(Proc::is_offered);
                 assert!(
-                    is_offered || !served,
+                    proc.was_offered(self.clock) || !served,
                     "slot {slot} goes from {old} to {id} too early"
                 );
                 replaced.push(ChildId::App(old));
             }
-            if is_offered {
+            if proc.is_offered() {
+                let before = self.ready_slots.get(&slot);
                 let before = before.filter(|it| it.0 == id);
                 ready.insert(slot, (id, before.map_or(self.clock, |it| it.1)));
             }
@@ -260,11 +260,20 @@ impl Sim {
         );
     }
 
-    /// Where a worker could take a connection, none waits.
+    /// Where a worker could take a connection, none waits; elsewhere not too many do.
     fn check_ports(&self) {
         for (id, port) in self.ports.iter().filter(|(_, port)| port.accepts) {
             let starved = self.core.timers.is_set(Timer::RetryAccept(*id));
             let held = self.held_at(*id);
+            let most = if port.sticky || !self.core.listeners.is_attended(*id) {
+                self.scenario.settings.hold.connections
+            } else {
+                1
+            };
+            assert!(
+                !port.accepting || held < most,
+                "{id:?} accepts more than {held} that wait"
+            );
             if !self.has_taker(port) {
                 continue;
             }
@@ -295,7 +304,7 @@ impl Sim {
                 && !proc.leaving
                 && !proc.left
                 && !proc.stuck
-                && !proc.killed
+                && proc.killed.is_none()
                 && proc.is_idle()
                 && !was_refused(proc)
         };
@@ -340,7 +349,7 @@ impl Sim {
     /// How long a connection may be held at a port: without a limit while workers are only
     /// busy. In sticky mode one that waits, waits for a single worker.
     fn may_hold(&self, id: ListenerId) -> Duration {
-        let limit = HOLD_LIMIT + HOLD_SLACK;
+        let limit = self.scenario.settings.hold.timeout + HOLD_SLACK;
         match self.ports.get(&id) {
             Some(port) if !port.sticky && self.clock - port.attended_at <= limit => Duration::MAX,
             _ => limit,
@@ -374,9 +383,12 @@ impl Sim {
         }
         assert_eq!(self.core.phase, Phase::Running, "it never comes up");
         assert!(!self.reloading, "a reload never ends");
+        // Outside of production nobody may be left to wait for.
+        let may_wait = !self.scenario.settings.production && self.none_ready_since.is_some();
         let open: Vec<_> = self
             .conns
             .iter()
+            .filter(|(_, conn)| conn.place != Place::Master || !may_wait)
             .map(|(id, conn)| (id, conn.place))
             .collect();
         assert!(open.is_empty(), "{open:?} stay for ever");

@@ -25,7 +25,8 @@ pub struct Proc {
     pub leaving: bool,
     /// It has said itself that it goes.
     pub left: bool,
-    pub killed: bool,
+    /// When it was sent SIGKILL.
+    pub killed: Option<Duration>,
     pub dying: bool,
     pub hung: bool,
     pub stuck: bool,
@@ -90,12 +91,18 @@ impl Proc {
 
     /// It serves, as far as the core can know.
     pub fn serves(&self) -> bool {
-        self.ready && self.connected && !self.leaving && !self.killed
+        self.ready && self.connected && !self.leaving && self.killed.is_none()
     }
 
     /// It serves, and is given connections.
     pub fn is_offered(&self) -> bool {
         self.serves() && !self.left && !self.stuck
+    }
+
+    /// The same, or it has been killed just now: two timers may be due at once.
+    pub fn was_offered(&self, now: Duration) -> bool {
+        let is_alive = self.killed.is_none_or(|at| at == now);
+        self.ready && self.connected && !self.leaving && !self.left && !self.stuck && is_alive
     }
 
     /// Nothing that it was given waits for an answer of it.
@@ -172,7 +179,7 @@ impl Sim {
             ready: false,
             leaving: false,
             left: false,
-            killed: false,
+            killed: None,
             dying: false,
             hung: false,
             stuck: false,
@@ -441,6 +448,20 @@ impl Sim {
             }),
         );
         self.plan(Duration::from_millis(100), Happening::Boot(child));
+        if self.reloading && self.strikes(self.scenario.hazards.fickle) {
+            self.fail_early(child);
+        }
+    }
+
+    /// A worker that has just become ready does not last.
+    fn fail_early(&mut self, child: ChildId) {
+        let after = self.random.millis(0..1200);
+        match self.random.below(4) {
+            0 => self.plan(after, Happening::Die(child, code(1))),
+            1 => self.plan(after, Happening::Cut(child)),
+            2 => self.plan(after, Happening::Leave(child)),
+            _ => self.hang(child),
+        }
     }
 
     /// It is about to answer something from its event loop.
@@ -558,8 +579,9 @@ impl Sim {
     }
 
     pub fn kill(&mut self, child: ChildId) {
+        let now = self.clock;
         if let Some(proc) = self.procs.get_mut(&child) {
-            proc.killed = true;
+            proc.killed.get_or_insert(now);
         }
         let after = self.random.millis(0..DYING);
         let status = ExitStatus {

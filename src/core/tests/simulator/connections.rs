@@ -12,8 +12,6 @@ use super::scenario::{PUBLIC, SECOND};
 use super::world::{ANSWER, Happening, Sim};
 use crate::core::event::*;
 
-/// Connections that wait for a worker are closed after this time.
-pub const HOLD_LIMIT: Duration = Duration::from_secs(10);
 /// Those that are late are closed together, once a second.
 pub const HOLD_SLACK: Duration = Duration::from_secs(1);
 /// The master keeps its duplicate of a connection that a worker serves for this time.
@@ -158,6 +156,8 @@ impl Sim {
             "{id:?}: asked for what is so already"
         );
         assert!(port.accepts && port.bound, "{id:?} is not listened on");
+        let rests = port.starved_until.is_some_and(|until| self.clock < until);
+        assert!(!(accepting && rests), "{id:?} has no descriptors");
         port.accepting = accepting;
     }
 
@@ -432,7 +432,7 @@ impl Sim {
                 assert!(
                     ending
                         || conn.gone
-                        || held >= HOLD_LIMIT
+                        || held >= self.scenario.settings.hold.timeout
                         || conn.refusals > REFUSAL_LIMIT
                         || (unused && !self.ports.get(&conn.port).is_some_and(|port| port.sticky)),
                     "{id:?} is closed after {held:?}, and nobody has served it"

@@ -129,10 +129,14 @@ impl Sim {
     fn play(&mut self) {
         self.feed(Input::Command(Command::Start));
         for _ in 0..self.scenario.steps {
-            self.step();
+            // The start itself may have failed already.
             if self.closed {
                 return;
             }
+            self.step();
+        }
+        if self.closed {
+            return;
         }
         if self.scenario.is_kind_at_the_end {
             self.recover();

@@ -6,7 +6,7 @@ use bytes::Bytes;
 
 use super::random::Random;
 use crate::core::client_key::{ClientKey, KeyBy};
-use crate::core::event::{DrainLimits, RestartSettings, Settings, WatchdogSettings};
+use crate::core::event::{DrainLimits, HoldLimits, RestartSettings, Settings, WatchdogSettings};
 use crate::core::tests::{MASTER, settings};
 
 /// The port of the application.
@@ -44,6 +44,8 @@ pub struct Hazards {
     pub listen_failure: u64,
     pub boot_crash: u64,
     pub never_ready: u64,
+    /// Something happens to a new worker of a reload in its first second.
+    pub fickle: u64,
     pub deaf: u64,
     pub refuse: u64,
     pub nack: u64,
@@ -111,6 +113,7 @@ impl Hazards {
             twice: some(20),
             descendants: some(50),
             vanish: some(20),
+            fickle: some(80),
         }
     }
 }
@@ -156,6 +159,10 @@ fn draw_settings(random: &mut Random, workers: u32) -> Settings {
             timeout: random.pick(&[Duration::ZERO, seconds(4)]),
             websocket_timeout: random.pick(&[Duration::ZERO, seconds(10)]),
         }),
+        hold: HoldLimits {
+            timeout: random.pick(&[seconds(10), seconds(10), seconds(1), seconds(40)]),
+            connections: random.pick(&[1024, 1024, 1, 3]),
+        },
         ..settings(workers)
     }
 }

@@ -18,7 +18,7 @@ pub const ANSWER: u64 = 100;
 pub const SPAWNING: u64 = 300;
 /// How long a process may take to end after SIGKILL.
 pub const DYING: u64 = 1000;
-/// What is remembered of a run that is to be told.
+/// Lines that are remembered of a run that is to be told.
 const TOLD: usize = 100;
 
 /// What is going to happen.
@@ -35,6 +35,8 @@ pub enum Happening {
     /// It reads from a connection that it serves.
     Touch(ConnId),
     Unhang(ChildId),
+    /// It says that it goes, or closes its server.
+    Leave(ChildId),
     Resume(ChildId),
     OutboxDrained(ChildId),
     Drained(ChildId, u32),
@@ -76,6 +78,8 @@ pub struct Sim {
     pub last_conn: u64,
     /// Where each client of sticky mode is at home.
     pub homes: BTreeMap<u8, u32>,
+    /// The last worker of each slot.
+    pub occupants: BTreeMap<u32, u32>,
     pub ready_slots: BTreeMap<u32, (u32, Duration)>,
     /// When a worker has last refused a connection.
     pub refused_at: Option<Duration>,
@@ -92,6 +96,7 @@ pub struct Sim {
     pub starving: bool,
     pub steps: u64,
     performing: bool,
+    told_at_most: usize,
     trace: Option<VecDeque<String>>,
 }
 
@@ -118,6 +123,7 @@ impl Sim {
             conns: BTreeMap::new(),
             last_conn: 0,
             homes: BTreeMap::new(),
+            occupants: BTreeMap::new(),
             ready_slots: BTreeMap::new(),
             refused_at: None,
             talk: Talk::default(),
@@ -130,6 +136,9 @@ impl Sim {
             starving: false,
             steps: 0,
             performing: false,
+            told_at_most: super::number_of("EGG_CLUSTER_RS_SIM_TOLD")
+                .and_then(|lines| usize::try_from(lines).ok())
+                .unwrap_or(TOLD),
             trace: told.then(VecDeque::new),
         }
     }
@@ -141,7 +150,7 @@ impl Sim {
     pub fn tell(&mut self, what: impl FnOnce() -> String) {
         let (clock, steps) = (self.clock, self.steps);
         if let Some(trace) = &mut self.trace {
-            if trace.len() == TOLD {
+            if trace.len() == self.told_at_most {
                 trace.pop_front();
             }
             trace.push_back(format!("step {steps}, {clock:?}: {}", what()));
@@ -260,6 +269,7 @@ impl Sim {
             Happening::Answer(child) => self.answer_late(child),
             Happening::Touch(conn) => self.touch(conn),
             Happening::Unhang(child) => self.unhang(child),
+            Happening::Leave(child) => self.leave_by_itself(child),
             Happening::Resume(child) => self.resume(child),
             Happening::OutboxDrained(child) => self.drain_outbox(child),
             Happening::Drained(child, left) => self.tell_in_use(child, left),
