@@ -70,9 +70,10 @@ ownOnly('names are passed on', 'the environment of a child is that of the master
   const [ worker ] = await app.workerPids();
   const agent = await app.agentPid();
   const masters = new Set(environment(app.pid));
+  const common = [ 'NODE_CHANNEL_FD', 'NODE_CHANNEL_SERIALIZATION_MODE', 'EGG_CLUSTER_RS_GUARDED_BY' ];
   for (const [ pid, own ] of [
-    [ agent, [ 'NODE_CHANNEL_FD', 'NODE_CHANNEL_SERIALIZATION_MODE' ] ],
-    [ worker, [ 'NODE_CHANNEL_FD', 'NODE_CHANNEL_SERIALIZATION_MODE', 'NODE_UNIQUE_ID', 'CFORK_WORKER_INDEX', 'CFORK_WORKER_COUNT', 'EGG_CLUSTER_RS_WORKER' ] ],
+    [ agent, common ],
+    [ worker, [ ...common, 'NODE_UNIQUE_ID', 'CFORK_WORKER_INDEX', 'CFORK_WORKER_COUNT', 'EGG_CLUSTER_RS_WORKER' ] ],
   ]) {
     const entries = environment(pid);
     const names = entries.map(entry => entry.split('=')[0]);

@@ -21,10 +21,30 @@ function outliveOutput() {
   for (const stream of [ process.stdout, process.stderr ]) {
     if (guarded.has(stream)) continue;
     guarded.add(stream);
+    emitWhatIsThrown(stream);
     stream.on('error', err => {
       if (!LOST_OUTPUT.includes(err.code)) throw err;
     });
   }
+}
+
+/** Node 16 throws where later versions emit `error`: into the face of whoever writes to a file on a full disk. */
+function emitWhatIsThrown(stream) {
+  if (stream.constructor.name !== 'SyncWriteStream') return;
+  const write = stream._write;
+  stream._write = function(chunk, encoding, callback) {
+    let isWritten = false;
+    const done = err => {
+      isWritten = true;
+      callback(err);
+    };
+    try {
+      write.call(this, chunk, encoding, done);
+    } catch (err) {
+      if (isWritten) throw err;
+      callback(err);
+    }
+  };
 }
 
 /**

@@ -36,7 +36,11 @@ function parseArguments(args) {
 /** @return {Promise<{code: number, last: string}>} the exit code of the runner, and the line that it closes with */
 function run(version, node, args) {
   // Tools that the tests start look for `node` in PATH.
-  const env = { ...process.env, PATH: [ path.dirname(node), process.env.PATH ].join(path.delimiter) };
+  const env = {
+    ...process.env,
+    PATH: [ path.dirname(node), process.env.PATH ].join(path.delimiter),
+    EGG_CLUSTER_TEST_NPM_PATH: path.dirname(process.execPath),
+  };
   const child = spawn(node, [ RUNNER, ...args ], { cwd: ROOT, env, stdio: [ 'ignore', 'pipe', 'inherit' ] });
   let last = '';
   readline.createInterface({ input: child.stdout, crlfDelay: Infinity }).on('line', line => {

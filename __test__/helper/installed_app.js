@@ -43,7 +43,11 @@ function link(from, to, scope = '') {
 }
 
 function unpack(dir, to) {
-  execFileSync('npm', [ 'pack', '--ignore-scripts', '--pack-destination', dir ], { cwd: root, stdio: [ 'ignore', 'pipe', 'pipe' ] });
+  // The Node under test may be too old for the npm that is there: EGG_CLUSTER_TEST_NPM_PATH has the one that goes with it.
+  const PATH = [ process.env.EGG_CLUSTER_TEST_NPM_PATH, process.env.PATH ].filter(Boolean).join(path.delimiter);
+  execFileSync('npm', [ 'pack', '--ignore-scripts', '--pack-destination', dir ], {
+    cwd: root, stdio: [ 'ignore', 'pipe', 'pipe' ], env: { ...process.env, PATH },
+  });
   const tarball = fs.readdirSync(dir).find(name => name.endsWith('.tgz'));
   fs.mkdirSync(to);
   execFileSync('tar', [ '-xzf', path.join(dir, tarball), '-C', to, '--strip-components=1' ]);
