@@ -1,17 +1,16 @@
 //! The whole native side with real `node` children, without the JavaScript face.
 #![allow(clippy::unwrap_used, reason = "a test ends where something fails")]
 
+mod support;
+
 use std::fs;
 use std::io::{Read, Write};
 use std::net::TcpStream;
-use std::path::PathBuf;
-use std::process::Command as Program;
 use std::sync::{Arc, mpsc};
 use std::time::{Duration, Instant};
 
 use egg_cluster_rs::core::event::Command;
 use egg_cluster_rs::driver::Driver;
-use egg_cluster_rs::driver::config::Config;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
@@ -48,22 +47,15 @@ impl Cluster {
             fs::write(&file, text).unwrap();
             file
         };
-        let config = json!({
-            "execPath": node(), "execArgv": [],
+        let (settings, launch) = support::config(json!({
+            "execPath": support::node(),
             "env": std::env::vars().collect::<std::collections::HashMap<_, _>>(),
             "agentWorkerFile": write("agent_worker.js", AGENT),
             "appWorkerFile": write("app_worker.js", WORKER),
-            "optionsJson": "{}", "workers": workers, "port": null, "protocol": "http",
-            "host": null, "stickyPort": null, "debugPort": null, "production": true,
-            "isDebug": false, "agentInspectPort": null, "appInspectBase": null,
-            "shareListeners": false, "appCloseTimeoutMs": 5000, "agentCloseTimeoutMs": 5000,
-            "restart": { "stableTimeMs": 10_000, "maxDelayMs": 30_000, "intensityLimit": 60,
-                "intensityPeriodMs": 60_000, "giveUpMs": 60_000 },
+            "workers": workers, "port": null,
             "watchdog": { "timeoutMs": 60_000, "bootTimeoutMs": null, "intervalMs": 5000,
-                "kills": true },
-            "hold": { "timeoutMs": 10_000, "connections": 1024 }
-        });
-        let (settings, launch) = Config::parse(&config.to_string()).unwrap();
+                "kills": true }
+        }));
         let (send, events) = mpsc::channel();
         let sink = move |event: String| {
             // The receiver is gone when the test is over.
@@ -115,14 +107,6 @@ impl Cluster {
     fn command(&self, command: Command) {
         self.driver.as_ref().unwrap().command(command).unwrap();
     }
-}
-
-fn node() -> PathBuf {
-    let output = Program::new("node")
-        .args(["-p", "process.execPath"])
-        .output()
-        .unwrap();
-    PathBuf::from(String::from_utf8(output.stdout).unwrap().trim())
 }
 
 fn get(port: u16, path: &str) -> std::io::Result<String> {

@@ -2,15 +2,14 @@
 //! spins. What panics is the sink of the events, which the core thread calls.
 #![allow(clippy::unwrap_used, reason = "a test ends where something fails")]
 
+mod support;
+
 use std::fs;
-use std::path::PathBuf;
-use std::process::Command as Program;
 use std::sync::{Arc, mpsc};
 use std::time::{Duration, Instant};
 
 use egg_cluster_rs::core::event::Command;
 use egg_cluster_rs::driver::Driver;
-use egg_cluster_rs::driver::config::Config;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
@@ -36,21 +35,13 @@ fn start(panics_at: &'static str) -> Cluster {
         fs::write(&file, text).unwrap();
         file
     };
-    let config = json!({
-        "execPath": node(), "execArgv": [],
+    let (settings, launch) = support::config(json!({
+        "execPath": support::node(),
         "env": std::env::vars().collect::<std::collections::HashMap<_, _>>(),
         "agentWorkerFile": write("agent_worker.js", AGENT),
         "appWorkerFile": write("app_worker.js", WORKER),
-        "optionsJson": "{}", "workers": 2, "port": 7001, "protocol": "http",
-        "host": null, "stickyPort": null, "debugPort": null, "production": true,
-        "isDebug": false, "agentInspectPort": null, "appInspectBase": null,
-        "shareListeners": false, "appCloseTimeoutMs": 500, "agentCloseTimeoutMs": 500,
-        "restart": { "stableTimeMs": 10_000, "maxDelayMs": 30_000, "intensityLimit": 60,
-            "intensityPeriodMs": 60_000, "giveUpMs": 60_000 },
-        "watchdog": null,
-        "hold": { "timeoutMs": 10_000, "connections": 1024 }
-    });
-    let (settings, launch) = Config::parse(&config.to_string()).unwrap();
+        "workers": 2, "appCloseTimeoutMs": 500, "agentCloseTimeoutMs": 500
+    }));
     let (send, events) = mpsc::channel();
     let sink = move |event: String| {
         let event: Value = serde_json::from_str(&event).unwrap();
@@ -108,14 +99,6 @@ impl Cluster {
         let snapshot = serde_json::to_value(self.driver.snapshot().unwrap()).unwrap();
         assert_eq!(snapshot["phase"], "closed");
     }
-}
-
-fn node() -> PathBuf {
-    let output = Program::new("node")
-        .args(["-p", "process.execPath"])
-        .output()
-        .unwrap();
-    PathBuf::from(String::from_utf8(output.stdout).unwrap().trim())
 }
 
 /// Waits until a child is reaped: its process is not to be found any more, not even as a zombie.

@@ -2,11 +2,12 @@
 //! played by the test.
 #![allow(clippy::unwrap_used, reason = "a test ends where something fails")]
 
+mod support;
+
 use std::sync::{Arc, mpsc};
 use std::time::{Duration, Instant};
 
 use egg_cluster_rs::core::event::Command;
-use egg_cluster_rs::driver::config::Config;
 use egg_cluster_rs::driver::{Driver, ThreadReport};
 use serde_json::{Value, json};
 
@@ -24,19 +25,11 @@ struct Cluster {
 impl Cluster {
     fn start(close_timeout_ms: u64) -> Self {
         let file = std::env::current_exe().unwrap();
-        let config = json!({
-            "execPath": file, "execArgv": [], "env": {}, "threads": true,
-            "agentWorkerFile": file, "appWorkerFile": file,
-            "optionsJson": "{}", "workers": 1, "port": 7001, "protocol": "http",
-            "host": null, "stickyPort": null, "debugPort": null, "production": false,
-            "isDebug": false, "agentInspectPort": null, "appInspectBase": null,
-            "shareListeners": false, "appCloseTimeoutMs": close_timeout_ms,
-            "agentCloseTimeoutMs": close_timeout_ms, "watchdog": null,
-            "restart": { "stableTimeMs": 10_000, "maxDelayMs": 30_000, "intensityLimit": 60,
-                "intensityPeriodMs": 60_000, "giveUpMs": 60_000 },
-            "hold": { "timeoutMs": 10_000, "connections": 1024 }
-        });
-        let (settings, launch) = Config::parse(&config.to_string()).unwrap();
+        let (settings, launch) = support::config(json!({
+            "execPath": file, "threads": true, "agentWorkerFile": file, "appWorkerFile": file,
+            "production": false, "appCloseTimeoutMs": close_timeout_ms,
+            "agentCloseTimeoutMs": close_timeout_ms
+        }));
         let (send, events) = mpsc::channel();
         let sink = move |event: String| {
             // The receiver is gone when the test is over.
