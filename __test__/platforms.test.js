@@ -53,9 +53,9 @@ for (const name of [ 'win32-x64', 'linux-ia32', 'freebsd-x64' ]) {
 }
 
 check('the JavaScript master names the options that have no effect with it', async t => {
-  const options = { workers: 1, watchdog: { timeout: 5000 }, drain: false, sticky: { by: 'cookie', name: 'sid' } };
+  const options = { workers: 1, watchdog: { timeout: 5000 }, hold: { timeout: 5000 }, limits: {}, drain: false, sticky: { by: 'cookie', name: 'sid' } };
   const app = await t.ready(on({ arch: 'ia32' }, { options }));
-  await app.stdout(/is used instead; without effect: options\.watchdog, options\.sticky\.by\n/);
+  await app.stdout(/is used instead; without effect: options\.hold, options\.limits, options\.watchdog, options\.sticky\.by\n/);
 });
 
 check('a subclass of lib/master works on the JavaScript master, too', async t => {
