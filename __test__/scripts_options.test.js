@@ -192,6 +192,8 @@ test('--require becomes an argument of node, and --env a variable, neither an op
 const REFUSED = {
   'a flag that is no number of ms': [ [ '--drain.timeout=5s' ], /TypeError: options\.drain\.timeout must be a number of ms, but got '5s' \(string\)/ ],
   'a flag out of range': [ [ '--watchdog.timeout=5' ], /RangeError: options\.watchdog\.timeout must be a whole number of ms between 1000 and \d+, but got 5 / ],
+  'a wrong limit of holding': [ [ '--hold.connections=0' ], /RangeError: options\.hold\.connections must be a whole number between 1 and \d+, but got 0 / ],
+  'a wrong limit for workers': [ [ '--limits.line-bytes=0' ], /RangeError: options\.limits\.lineBytes must be [^\n]+, but got 0 / ],
   'broken JSON': [ [ '--restart', '{"maxDelay":' ], /SyntaxError: options\.restart is not valid JSON/ ],
   'a key that is not known': [ [ '--sticky.via=cookie' ], /TypeError: options\.sticky\.via is unknown/ ],
   'a bare flag that needs a value': [ [ '--drain' ], /TypeError: options\.drain must be false or an object such as \{ timeout: 5000 \}, but got true/ ],

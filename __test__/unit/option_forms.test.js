@@ -18,6 +18,8 @@ const FORMS = [
   [ { drain: 'false', watchdog: 'false', sticky: 'true' }, { drain: false, watchdog: false, sticky: true } ],
   [ { watchdog: { stack: 'true', bootTimeout: 'false' } }, { watchdog: { stack: true, bootTimeout: false } } ],
   [ { reusePort: 'false', https: 'false', typescript: 'true', isDebug: 'false' }, { reusePort: false, https: false, typescript: true, isDebug: false } ],
+  [ { hold: { connections: '5' }, limits: '{"line-bytes":"65536"}' }, { hold: { connections: 5 }, limits: { lineBytes: 65536 } } ],
+  [ { exitProcess: 'false' }, { exitProcess: false } ],
   // Text that stays text, and numbers that are meant as such.
   [ { sticky: { by: 'cookie', name: 'true' } }, 'same' ],
   [ { sticky: { by: 'cookie', name: 7 } }, { sticky: { by: 'cookie', name: '7' } } ],
