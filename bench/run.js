@@ -6,7 +6,7 @@ const fs = require('fs');
 const os = require('os');
 const path = require('path');
 const { parseArguments } = require('./lib/arguments');
-const { PEERS, labelPeers } = require('./lib/peers');
+const { PEERS, preparePeers, labelPeers } = require('./lib/peers');
 const { summariseSuite, formatSuite } = require('./lib/report');
 const { loadSuites, chooseSuites } = require('./lib/suites');
 
@@ -16,7 +16,7 @@ async function runSuite(suite, settings) {
   const wanted = settings.peers ? settings.peers.split(',') : suite.peers;
   const supports = suite.supports || (() => true);
   // A name that no peer has stays in, for labelPeers to refuse.
-  const names = wanted.filter(name => !PEERS[name] || supports(PEERS[name]));
+  const names = preparePeers(wanted.filter(name => !PEERS[name] || supports(PEERS[name])));
   const progress = line => console.error(`  ${suite.name}: ${line}`);
   const rows = await suite.run({ peers: labelPeers(names), settings, progress });
   const summary = summariseSuite(suite, rows);
