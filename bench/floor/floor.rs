@@ -136,7 +136,11 @@ fn serve(
         if let Some(pace) = pace {
             pace.before_wait();
         }
-        let count = epoll.wait(&mut events, EpollTimeout::NONE)?;
+        let count = match epoll.wait(&mut events, EpollTimeout::NONE) {
+            // A tool that attaches, such as strace, interrupts it.
+            Err(Errno::EINTR) => 0,
+            result => result?,
+        };
         if let Some(pace) = pace {
             pace.after_wait();
         }
