@@ -5,44 +5,12 @@
 const fs = require('fs');
 const os = require('os');
 const path = require('path');
+const { parseArguments } = require('./lib/arguments');
 const { PEERS, labelPeers } = require('./lib/peers');
 const { summariseSuite, formatSuite } = require('./lib/report');
+const { loadSuites, chooseSuites } = require('./lib/suites');
 
-const SUITES = [ require('./suites/handoff'), require('./suites/sticky'), require('./suites/memory') ];
 const RESULTS = path.join(__dirname, 'results');
-/** Settings and what they are unless given. */
-const DEFAULTS = { workers: 2, connections: 20000, concurrency: 32, rounds: 5, peers: '', check: false };
-
-function parseArguments(args) {
-  const settings = { ...DEFAULTS };
-  const names = [];
-  for (const arg of args) {
-    const option = arg.match(/^--(\w+)(?:=(.*))?$/);
-    if (!option) {
-      names.push(arg);
-      continue;
-    }
-    const [ , key, value ] = option;
-    if (!(key in DEFAULTS)) throw new Error(`no option is called --${key}; there are --${Object.keys(DEFAULTS).join(', --')}`);
-    settings[key] = parseValue(key, value);
-  }
-  const suites = names.length === 0 ? SUITES : names.map(findSuite);
-  return { suites, settings };
-}
-
-function parseValue(key, value) {
-  if (key === 'check') return true;
-  if (key === 'peers') return value || '';
-  const number = Number(value);
-  if (!Number.isInteger(number) || number < 1) throw new Error(`--${key} takes a whole number from 1, not ${value}`);
-  return number;
-}
-
-function findSuite(name) {
-  const suite = SUITES.find(one => one.name === name);
-  if (!suite) throw new Error(`no benchmark is called ${name}; there are ${SUITES.map(one => one.name).join(', ')}`);
-  return suite;
-}
 
 async function runSuite(suite, settings) {
   const wanted = settings.peers ? settings.peers.split(',') : suite.peers;
@@ -72,7 +40,8 @@ function writeResults(settings, machine, results) {
 
 async function run() {
   if (process.platform !== 'linux') throw new Error('the benchmarks read /proc and run on Linux only');
-  const { suites, settings } = parseArguments(process.argv.slice(2));
+  const { names, settings } = parseArguments(process.argv.slice(2));
+  const suites = chooseSuites(loadSuites(), names);
   const machine = describeMachine();
   if (machine.loadBefore > 0.5) {
     console.error(`  note: other programs keep this machine busy (load ${machine.loadBefore.toFixed(1)}); trust ratios only`);

@@ -19,17 +19,17 @@ const METRICS = [
  * @param {Object} job - what to measure
  * @param {Array<{name: string, label: string}>} job.peers - who takes part
  * @param {{workers: number, connections: number, concurrency: number, rounds: number}} job.settings - how much
- * @param {boolean} job.sticky - whether the masters run in sticky mode
+ * @param {function({name: string}): Object} [job.optionsOf] - options of startCluster for a peer
  * @param {number} job.sources - from how many loopback addresses the clients come
  * @param {function(string): void} job.progress - told each step
  * @return {Promise<Object>} series by label and metric, and `failed` by label: connections without a full answer
  */
-async function measureConnections({ peers, settings, sticky, sources, progress }) {
+async function measureConnections({ peers, settings, sources, progress, optionsOf = () => ({}) }) {
   const masters = [];
   try {
     for (const peer of peers) {
       progress(`starting ${peer.label}`);
-      masters.push(await startMaster(peer, { workers: settings.workers, sticky }));
+      masters.push(await startMaster(peer, { workers: settings.workers, options: optionsOf(peer) }));
     }
     return await measureRounds(masters, { ...settings, sources }, progress);
   } finally {

@@ -21,10 +21,11 @@ const PEERS = {
   'egg-cluster': { module: 'egg-cluster', sticky: true, egg: true, serves: true },
   'egg-cluster-rs': { module: path.resolve(BENCH, '..'), sticky: true, egg: true, serves: true },
   'node-cluster': { module: 'node-cluster', sticky: false, egg: false, serves: true },
+  'node-cluster-none': { module: 'node-cluster-none', sticky: false, egg: false, serves: true },
   'bare-node': { module: 'bare-node', sticky: false, egg: false, serves: false },
 };
 
-/** What every other peer is compared with. */
+/** What every other peer is compared with, unless a goal names another. */
 const BASELINE = 'egg-cluster';
 const OURS = 'egg-cluster-rs';
 
@@ -65,18 +66,23 @@ class RunningMaster {
 /**
  * Starts one peer's master and waits until it serves.
  * @param {{name: string, label: string}} peer - name of PEERS, and how this run calls it
- * @param {{workers: number, fixture?: string, sticky?: boolean}} setting - what to run
+ * @param {Object} setting - what to run
+ * @param {number} setting.workers - how many app workers
+ * @param {string|{baseDir: string, framework?: string}} [setting.fixture] - a name of FIXTURES, or an application of the suite's own
+ * @param {Object} [setting.options] - further options of startCluster, and of Node's own cluster
+ * @param {Object} [setting.env] - further variables of its environment
  * @return {Promise<RunningMaster>} the master
  */
-async function startMaster(peer, { workers, fixture = 'minimal', sticky = false }) {
+async function startMaster(peer, { workers, fixture = 'minimal', options: further = {}, env = {} }) {
   const port = await freePort();
-  const options = { ...FIXTURES[fixture], port, workers, sticky, env: 'prod' };
+  const application = typeof fixture === 'string' ? FIXTURES[fixture] : fixture;
+  const options = { ...application, port, workers, env: 'prod', ...further };
   fs.mkdirSync(LOGS, { recursive: true });
   const logFile = path.join(LOGS, `${peer.label.replace(/\W+/g, '-')}.log`);
   const log = fs.openSync(logFile, 'w');
   const child = spawn(process.execPath, [ path.join(__dirname, 'master.js'), PEERS[peer.name].module, JSON.stringify(options) ], {
     cwd: path.resolve(BENCH, '..'),
-    env: { ...process.env, NODE_ENV: 'production', EGG_MASTER_CLOSE_TIMEOUT: '3000' },
+    env: { ...process.env, NODE_ENV: 'production', EGG_MASTER_CLOSE_TIMEOUT: '3000', ...env },
     stdio: [ 'ignore', log, log, 'ipc' ],
   });
   fs.closeSync(log);
