@@ -17,6 +17,8 @@ function parseArguments(args) {
     if (option) settings[option[1]] = parseValue(option[1], option[2]);
     else names.push(arg);
   }
+  if (settings.record && settings.check) throw new Error('--check compares with what --record writes: give one of them');
+  if (settings.record && settings.peers) throw new Error('--record needs all peers, not some of them');
   return { names, settings };
 }
 

@@ -13,9 +13,9 @@ const { summarise, ratios } = require('./stats');
 function summariseSuite(suite, rows) {
   const summary = Object.entries(rows).map(([ label, { failed } ]) => {
     const metrics = {};
-    for (const { key } of suite.metrics) {
+    for (const { key, absolute } of suite.metrics) {
       const values = seriesOf(rows, label, key);
-      metrics[key] = values && { ...summarise(values), ratio: compare(rows, key, label, BASELINE) };
+      metrics[key] = values && { ...summarise(values), ratio: absolute ? null : compare(rows, key, label, BASELINE) };
     }
     return { label, failed, metrics };
   });
@@ -69,16 +69,25 @@ function formatCell(figures, label) {
 }
 
 function formatNumber(value) {
-  if (value >= 1000) return String(Math.round(value));
-  return value.toFixed(value >= 100 ? 0 : 1);
+  if (value >= 100) return String(Math.round(value));
+  return value.toFixed(value >= 10 ? 1 : 2);
 }
 
-function formatGoal({ metric, of, atMost, atLeast, seen, met }, suite) {
-  const { title, unit } = suite.metrics.find(({ key }) => key === metric);
-  const suffix = of === null ? ` ${unit}` : 'x';
-  const wanted = atMost !== undefined ? `at most ${atMost}${suffix}` : `at least ${atLeast}${suffix}`;
+function formatGoal(goal, suite) {
+  const { atMost, seen, met, of } = goal;
+  const suffix = suffixOf(of, metricOf(suite, goal));
+  const wanted = atMost !== undefined ? `at most ${atMost}` : `at least ${goal.atLeast}`;
   const result = seen ? `${seen.median.toFixed(2)}${suffix}, ${met ? 'met' : 'NOT MET'}` : 'not measured';
-  return `  goal: ${title} ${wanted}${of === null ? '' : ` of ${of}`}: ${result}`;
+  return `  goal: ${metricOf(suite, goal).title} ${wanted}${suffix}${of === null ? '' : ` of ${of}`}: ${result}`;
+}
+
+function metricOf(suite, { metric }) {
+  return suite.metrics.find(({ key }) => key === metric);
+}
+
+/** What stands behind a figure: a ratio to `of`, or our value itself. */
+function suffixOf(of, { unit }) {
+  return of === null ? ` ${unit}` : 'x';
 }
 
 function formatTable(rows) {
@@ -88,4 +97,4 @@ function formatTable(rows) {
   return [ ...lines, '' ];
 }
 
-module.exports = { summariseSuite, formatSuite };
+module.exports = { summariseSuite, formatSuite, metricOf, suffixOf };
