@@ -1,7 +1,7 @@
 //! Feeds the core with inputs and performs its outputs.
 
 use std::cell::RefCell;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 use std::rc::{Rc, Weak};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -47,8 +47,7 @@ pub(super) struct Engine {
     pub(super) backlog: Arc<Backlog>,
     /// For each child.
     pub(super) limits: ChildLimits,
-    /// Few, and looked up for every message: faster than by a hash.
-    pub(super) children: BTreeMap<ChildId, Child>,
+    pub(super) children: HashMap<ChildId, Child>,
     pub(super) guard: Guard,
     /// Where children are threads.
     pub(super) threads: Option<Threads>,
@@ -86,7 +85,7 @@ impl Engine {
                 core: Core::new(settings),
                 launch,
                 sink,
-                children: BTreeMap::new(),
+                children: HashMap::new(),
                 guard: Guard::default(),
                 descendants: HashMap::new(),
                 connections: Connections::default(),
