@@ -11,12 +11,11 @@
 
 use std::time::Instant;
 
-use bytes::Bytes;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use super::Core;
-use super::event::{ChildId, Event, Frame, Origin, Output, WorkerAddress};
+use super::event::{ChildId, Event, Frame, Origin, WorkerAddress};
 use crate::ipc::envelope::{self, Envelope};
 use crate::ipc::message::UserMessage;
 
@@ -130,7 +129,15 @@ impl Core {
             }
             Destination::App(pid) => {
                 let (head, tail) = envelope::stamp(&message, from, Some("app"));
-                self.send_to_apps(pid, &head, &tail);
+                for child in self.connected_apps(pid) {
+                    self.send(
+                        child,
+                        Frame::Message {
+                            head: head.clone(),
+                            tail: tail.clone(),
+                        },
+                    );
+                }
             }
             Destination::Nobody => {}
         }
@@ -166,18 +173,13 @@ impl Core {
         }
     }
 
-    /// Sends a line to all app workers that can hear it, or to the one with this process id.
-    fn send_to_apps(&mut self, pid: Option<i32>, head: &Bytes, tail: &Bytes) {
-        let apps = self.workers.iter().filter(|(_, worker)| {
-            worker.pid.is_some() && worker.is_connected() && (pid.is_none() || worker.pid == pid)
-        });
-        self.outputs.extend(apps.map(|(id, _)| Output::Send {
-            child: ChildId::App(id),
-            frame: Frame::Message {
-                head: head.clone(),
-                tail: tail.clone(),
-            },
-        }));
+    fn connected_apps(&self, pid: Option<i32>) -> Vec<ChildId> {
+        self.workers
+            .iter()
+            .filter(|(_, worker)| worker.pid.is_some() && worker.is_connected())
+            .filter(|(_, worker)| pid.is_none() || worker.pid == pid)
+            .map(|(id, _)| ChildId::App(id))
+            .collect()
     }
 
     /// The master acts on what it knows; JavaScript hears everything.
@@ -259,14 +261,23 @@ impl Core {
                 agent,
                 Frame::Message {
                     head,
-                    tail: Bytes::new(),
+                    tail: bytes::Bytes::new(),
                 },
             );
         }
     }
 
     pub(super) fn tell_apps(&mut self, message: &UserMessage) {
-        self.send_to_apps(None, &message.text, &Bytes::new());
+        for child in self.connected_apps(None) {
+            let head = message.text.clone();
+            self.send(
+                child,
+                Frame::Message {
+                    head,
+                    tail: bytes::Bytes::new(),
+                },
+            );
+        }
     }
 
     pub(super) fn tell_parent(&mut self, action: &str, data: Option<&str>) {
