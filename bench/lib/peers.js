@@ -39,6 +39,7 @@ const OURS = 'egg-cluster-rs';
 /** The applications that peers can run. */
 const FIXTURES = {
   minimal: { baseDir: path.join(BENCH, 'fixture'), framework: path.join(BENCH, 'fixture', 'framework') },
+  relay: { baseDir: path.join(BENCH, 'fixture'), framework: path.join(BENCH, 'fixture', 'relay') },
   egg: { baseDir: path.join(BENCH, 'fixture', 'egg') },
 };
 

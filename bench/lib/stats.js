@@ -33,4 +33,20 @@ function ratio(value, base) {
   return value === 0 && base === 0 ? 1 : value / base;
 }
 
-module.exports = { median, summarise, ratios };
+/**
+ * @param {number[]} values - at least two, at equal distances
+ * @return {number} by how much they grow from one to the next: the least squares' line
+ */
+function slope(values) {
+  const middle = (values.length - 1) / 2;
+  const mean = values.reduce((sum, value) => sum + value, 0) / values.length;
+  let above = 0;
+  let below = 0;
+  values.forEach((value, index) => {
+    above += (index - middle) * (value - mean);
+    below += (index - middle) ** 2;
+  });
+  return above / below;
+}
+
+module.exports = { median, summarise, ratios, slope };

@@ -168,15 +168,14 @@ impl Engine {
             }
             Flush::Drained
         });
-        self.check_level(child);
+        let level = entry.level();
+        self.on_level(child, &level);
         flush
     }
 
-    pub(super) fn check_level(&mut self, child: ChildId) {
-        let Some(entry) = self.children.get_mut(&child) else {
-            return;
-        };
-        match entry.level() {
+    /// Tells of a change of an outbox.
+    fn on_level(&mut self, child: ChildId, level: &Level) {
+        match level {
             Level::Same => {}
             Level::Full => self.feed(Input::OutboxFull { child }),
             Level::Drained => {
@@ -218,21 +217,22 @@ impl Engine {
             return;
         }
         entry.outbox.push(frame);
-        self.check_level(child);
-        self.mark_dirty(child);
-        self.hold_sender(child);
+        let level = entry.level();
+        let is_full = entry.is_full;
+        if !std::mem::replace(&mut entry.is_dirty, true) {
+            self.dirty.push(child);
+        }
+        self.on_level(child, &level);
+        if is_full {
+            self.hold_sender(child);
+        }
     }
 
     /// Whoever sends to a full outbox is not read until it is drained.
-    pub(super) fn hold_sender(&mut self, receiver: ChildId) {
-        let is_full = self
-            .children
-            .get(&receiver)
-            .is_some_and(|entry| entry.is_full);
-        let Some(sender) = self.reading.filter(|_| is_full) else {
-            return;
-        };
-        if let Some(entry) = self.children.get_mut(&sender) {
+    fn hold_sender(&mut self, receiver: ChildId) {
+        if let Some(sender) = self.reading
+            && let Some(entry) = self.children.get_mut(&sender)
+        {
             let is_new = entry.held_by.insert(receiver);
             entry.regulate();
             if is_new {
