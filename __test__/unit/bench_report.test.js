@@ -102,6 +102,8 @@ test('a record keeps the ratios of all peers and what goals name, and goes throu
   assert.deepStrictEqual(record.peers['egg-cluster-rs'].masterCpu, { median: 0.5, min: 0.4, max: 0.6 });
   assert.deepStrictEqual(record.peers.floor.masterCpu, { median: 0.3, min: 0.3, max: 0.3 });
   assert.deepStrictEqual(record.goals, [{ metric: 'masterCpu', of: 'floor', median: 1.667, min: 1.333, max: 2 }]);
+  assert.deepStrictEqual(record.machine, { node: 'v20.0.0', arch: 'x64', cores: 2, loadBefore: 0.1 });
+  assert.deepStrictEqual(record.settings, { workers: 2, connections: 100, concurrency: 8 });
   assert.deepStrictEqual(JSON.parse(JSON.stringify(record)), record);
 });
 

@@ -36,8 +36,8 @@ function toRecord(summary, { when, machine, settings }) {
     peers[label] = Object.fromEntries(ratios.map(([ key, { ratio } ]) => [ key, extent(ratio) ]));
   }
   const goals = summary.goals.filter(goal => isFinite(goal.seen)).map(({ metric, of, seen }) => ({ metric, of, ...extent(seen) }));
-  const { node, arch, cores } = machine;
-  return { when, machine: { node, arch, cores }, settings: pick(settings), peers, goals };
+  const { node, arch, cores, loadBefore } = machine;
+  return { when, machine: { node, arch, cores, loadBefore }, settings: pick(settings), peers, goals };
 }
 
 /** Whether there is a ratio at all; something beside nothing has none. */
