@@ -39,6 +39,7 @@ function look(file, name, visited) {
   if (source === null) return MAYBE;
   if (path.extname(file) === '.json') return lookInJson(source, name);
 
+  if (assignsAtLineStart(source, name)) return YES;
   const module = parseCommonJs(source) || parseEsm(source);
   if (module.exports.includes(name)) return YES;
   const followed = module.reexports.map(specifier => lookThrough(file, specifier, name, visited));
@@ -72,6 +73,14 @@ function lookThrough(file, specifier, name, visited) {
     return MAYBE;
   }
   return path.isAbsolute(target) ? look(target, name, visited) : NO;
+}
+
+/**
+ * The plainest form, which needs no parser: it would stay in the master's memory. One inside a
+ * comment is taken for an export, too; the worker finds out.
+ */
+function assignsAtLineStart(source, name) {
+  return new RegExp(`^(?:module\\.)?exports\\.${name} *=(?!=)`, 'm').test(source);
 }
 
 /** @return {{exports: string[], reexports: string[], isEsm: boolean}|null} null: not CommonJS */

@@ -21,6 +21,8 @@ const SPAWN_RETRY: Duration = Duration::from_secs(1);
 #[derive(Debug)]
 pub(super) struct Workers {
     by_id: BTreeMap<u32, Worker>,
+    /// Who has which process id.
+    by_pid: BTreeMap<i32, u32>,
     /// The worker that serves, or will serve, each slot.
     slots: Vec<Option<u32>>,
     next_id: u32,
@@ -122,6 +124,7 @@ impl Workers {
     pub(super) fn new(settings: &Settings) -> Self {
         Self {
             by_id: BTreeMap::new(),
+            by_pid: BTreeMap::new(),
             slots: vec![None; settings.workers as usize],
             next_id: 1,
             next_inspect_port: settings.app_inspect_base,
@@ -200,9 +203,25 @@ impl Workers {
         }
     }
 
-    /// Some worker has this process id.
-    pub(super) fn has_pid(&self, pid: i32) -> bool {
-        self.by_id.values().any(|worker| worker.pid == Some(pid))
+    /// The worker with this process id.
+    pub(super) fn with_pid(&self, pid: i32) -> Option<u32> {
+        self.by_pid.get(&pid).copied()
+    }
+
+    fn set_pid(&mut self, id: u32, pid: i32) {
+        if let Some(worker) = self.by_id.get_mut(&id) {
+            worker.pid = Some(pid);
+            self.by_pid.insert(pid, id);
+        }
+    }
+
+    /// Forgets a worker. Its process id may have another already.
+    fn remove(&mut self, id: u32) -> Option<Worker> {
+        let worker = self.by_id.remove(&id)?;
+        if let Some(pid) = worker.pid.filter(|&pid| self.with_pid(pid) == Some(id)) {
+            self.by_pid.remove(&pid);
+        }
+        Some(worker)
     }
 
     pub(super) fn pids(&self) -> Vec<i32> {
@@ -291,10 +310,10 @@ impl Core {
     }
 
     pub(super) fn on_worker_spawned(&mut self, now: Instant, id: u32, pid: i32) {
-        let Some(worker) = self.workers.get_mut(id) else {
+        self.workers.set_pid(id, pid);
+        let Some(worker) = self.workers.get(id) else {
             return;
         };
-        worker.pid = Some(pid);
         let (slot, reason, inspect_port) = (worker.slot, worker.reason, worker.inspect_port);
         let workers = self.workers.ids().collect();
         self.emit(Event::AppForked {
@@ -318,7 +337,7 @@ impl Core {
     }
 
     fn on_worker_spawn_failed(&mut self, now: Instant, id: u32, reason: String) {
-        let Some(worker) = self.workers.by_id.remove(&id) else {
+        let Some(worker) = self.workers.remove(id) else {
             return;
         };
         self.emit(Event::SpawnFailed {
@@ -546,7 +565,7 @@ impl Core {
 
     pub(super) fn on_worker_exited(&mut self, now: Instant, id: u32, status: ExitStatus) {
         let pids = self.workers.pids();
-        let Some(mut worker) = self.workers.by_id.remove(&id) else {
+        let Some(mut worker) = self.workers.remove(id) else {
             return;
         };
         self.check_recent_of(id);

@@ -2,11 +2,8 @@
 
 use std::collections::VecDeque;
 use std::io;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::AsFd;
 use std::time::Instant;
-
-use bytes::Bytes;
-use tokio::io::unix::AsyncFdReadyGuard;
 
 use super::child::{Handles, Level};
 use super::engine::{Engine, Progress, READ_SIZE};
@@ -14,6 +11,7 @@ use crate::core::event::{ChildId, ConnId, Frame, HandleRef, Input, Signal};
 use crate::ipc::message::{self, Line};
 use crate::ipc::outbox::Flush;
 use crate::sys;
+use bytes::Bytes;
 
 /// Reads of one channel before others have their turn.
 const READS_PER_TURN: usize = 8;
@@ -147,18 +145,11 @@ impl Engine {
         self.feed(Input::Disconnected { child });
     }
 
-    /// Writes on when the socket has room again; true when only time can help.
-    pub(super) fn write_channel(
-        &mut self,
-        child: ChildId,
-        ready: &mut AsyncFdReadyGuard<'_, OwnedFd>,
-    ) -> bool {
+    /// Writes on when the socket has room again.
+    pub(super) fn write_channel(&mut self, child: ChildId) -> Flush {
         let flush = self.flush(child);
-        if flush == Flush::Blocked {
-            ready.clear_ready();
-        }
         self.settle();
-        flush == Flush::Starved
+        flush
     }
 
     pub(super) fn flush(&mut self, child: ChildId) -> Flush {

@@ -1,9 +1,11 @@
 //! One child: its process id, its channel, and what waits to be read and written there.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 use std::io::{self, IoSlice};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::rc::Rc;
+
+use rustc_hash::FxHashMap;
 
 use super::tables::{Connections, Listener};
 use super::tasks::Gate;
@@ -16,7 +18,7 @@ use crate::sys::reactor::Watched;
 /// The descriptors that a frame may carry.
 pub(super) struct Handles<'a> {
     pub(super) connections: &'a Connections,
-    pub(super) listeners: &'a HashMap<ListenerId, Listener>,
+    pub(super) listeners: &'a FxHashMap<ListenerId, Listener>,
 }
 
 impl Handles<'_> {

@@ -1,11 +1,11 @@
 //! Feeds the core with inputs and performs its outputs.
 
 use std::cell::RefCell;
-use std::collections::HashMap;
 use std::rc::{Rc, Weak};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use rustc_hash::FxHashMap;
 use tokio::sync::Notify;
 
 use super::EventSink;
@@ -47,15 +47,15 @@ pub(super) struct Engine {
     pub(super) backlog: Arc<Backlog>,
     /// For each child.
     pub(super) limits: ChildLimits,
-    pub(super) children: HashMap<ChildId, Child>,
+    pub(super) children: FxHashMap<ChildId, Child>,
     pub(super) guard: Guard,
     /// Where children are threads.
     pub(super) threads: Option<Threads>,
     /// Descendants as they were listed when a child was first signalled.
-    pub(super) descendants: HashMap<ChildId, Vec<sys::process_tree::Identity>>,
+    pub(super) descendants: FxHashMap<ChildId, Vec<sys::process_tree::Identity>>,
     pub(super) connections: Connections,
     pub(super) peeks: Peeks,
-    pub(super) listeners: HashMap<ListenerId, Listener>,
+    pub(super) listeners: FxHashMap<ListenerId, Listener>,
     /// Children whose outboxes have got something.
     pub(super) dirty: Vec<ChildId>,
     /// The child whose messages are being read: held back when it fills an outbox.
@@ -85,12 +85,12 @@ impl Engine {
                 core: Core::new(settings),
                 launch,
                 sink,
-                children: HashMap::new(),
+                children: FxHashMap::default(),
                 guard: Guard::default(),
-                descendants: HashMap::new(),
+                descendants: FxHashMap::default(),
                 connections: Connections::default(),
                 peeks: Peeks::default(),
-                listeners: HashMap::new(),
+                listeners: FxHashMap::default(),
                 dirty: Vec::new(),
                 reading: None,
                 buffer: vec![0; READ_SIZE],

@@ -48,6 +48,7 @@ use std::sync::{Arc, mpsc as sync_mpsc};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
+use tokio::runtime::{Builder, LocalOptions};
 use tokio::sync::{Notify, mpsc};
 
 use crate::core::event::{Command, Event, Settings, Snapshot};
@@ -222,14 +223,13 @@ fn run(
 ) -> io::Result<()> {
     let before = Arc::new(pace::Pace::new());
     let after = Arc::clone(&before);
-    let runtime = tokio::runtime::Builder::new_current_thread()
+    let runtime = Builder::new_current_thread()
         .enable_io()
         .enable_time()
         .on_thread_park(move || before.before_wait())
         .on_thread_unpark(move || after.after_wait())
-        .build()?;
-    let local = tokio::task::LocalSet::new();
-    local.block_on(&runtime, async {
+        .build_local(LocalOptions::default())?;
+    runtime.block_on(async {
         let engine = Engine::new(settings, launch, Arc::clone(sink), backlog);
         loop {
             let (deadline, wake) = {

@@ -66,7 +66,7 @@ impl Engine {
 
     pub(super) fn try_spawn(&mut self, spec: &SpawnSpec) -> io::Result<i32> {
         let (ours, theirs) = sys::channel::pair()?;
-        let fd = watch(ours, Interest::READABLE | Interest::WRITABLE)?;
+        let fd = watch(ours, Interest::READABLE)?;
         let line = self.launch.command_line(spec);
         self.ensure_guardian();
         self.guard

@@ -249,7 +249,7 @@ impl World {
 
     /// The moment is over for which taken connections are kept; all are closed by now.
     pub fn assert_all_closed(&mut self) {
-        self.pass(Duration::from_millis(30));
+        self.pass(Duration::from_millis(40));
         assert!(self.conns.is_empty(), "{:?}", self.conns);
     }
 

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::children::Proc;
-use super::connections::{HOLD_SLACK, KEEP, Place, Port};
+use super::connections::{HOLD_SLACK, KEEP, KEEP_SLACK, Place, Port};
 use super::world::{DYING, Sim};
 use crate::core::event::*;
 use crate::core::lifecycle::Phase;
@@ -362,7 +362,7 @@ impl Sim {
             match conn.place {
                 Place::Served(_, since) => {
                     assert!(
-                        self.clock - since <= KEEP,
+                        self.clock - since <= KEEP + KEEP_SLACK,
                         "the duplicate of {id:?} is kept"
                     );
                 }

@@ -16,6 +16,8 @@ use crate::core::event::*;
 pub const HOLD_SLACK: Duration = Duration::from_secs(1);
 /// The master keeps its duplicate of a connection that a worker serves for this time.
 pub const KEEP: Duration = Duration::from_millis(30);
+/// Those whose time is over are closed together, so some a little later.
+pub const KEEP_SLACK: Duration = Duration::from_millis(10);
 /// A connection that was refused more often may be closed.
 const REFUSAL_LIMIT: u32 = 200;
 
