@@ -28,8 +28,9 @@ function latencyWith(workers, peers) {
     ],
     goals: [
       { metric: 'p99', of: 'node-cluster-none', atMost: 1.1 },
-      // Node's round robin is within 1 or 2 % of even, and a ratio to what is nearly nothing would be noise.
-      { metric: 'deviation', of: null, atMost: 2 },
+      // A bound of its own, since Node's round robin is near nothing and a ratio to that would be noise. What is within it is meant:
+      // a worker that is slow to take its connections gets fewer.
+      { metric: 'deviation', of: null, atMost: 5 },
     ],
     supports: peer => peer.serves,
     run: ({ peers, settings, progress }) => {
