@@ -300,6 +300,14 @@ export interface SlotInfo {
   readonly lastError: string | null;
 }
 
+/** How often messages have had to wait: zeroes where all processes keep up with each other. */
+export interface WaitsInfo {
+  /** More than `limits.outboxBytes` waited for a process that did not read fast enough. */
+  readonly fullOutboxes: number;
+  /** A process was not read for a while, because the receivers of its messages, or the master's JavaScript, did not keep up. */
+  readonly pausedSenders: number;
+}
+
 /** Looks up workers, which it names by their process ids. */
 export interface WorkerManager {
   /** The process ids of all app workers. */
@@ -314,6 +322,8 @@ export interface WorkerManager {
   getSlots(): SlotInfo[];
   /** The place of the agent; null before the start. */
   getAgentSlot(): SlotInfo | null;
+  /** How often messages have had to wait since the start. */
+  getWaits(): WaitsInfo;
   /** How many agents have started, and how many app workers there are. */
   count(): { agent: number; worker: number };
 }

@@ -1056,6 +1056,19 @@ pub struct Snapshot {
     pub slots: Vec<SlotView>,
     /// The place of the agent.
     pub agent_slot: Option<SlotView>,
+    /// What has had to wait.
+    pub waits: Waits,
+}
+
+/// How often messages have had to wait, since the start. A cluster whose processes keep up with
+/// each other has zeroes here.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Waits {
+    /// An outbox got above its high-water mark: its child did not read fast enough.
+    pub full_outboxes: u64,
+    /// A child was no longer read, because others, or JavaScript, did not keep up with it.
+    pub paused_senders: u64,
 }
 
 impl Snapshot {
@@ -1067,6 +1080,7 @@ impl Snapshot {
             workers: Vec::new(),
             slots: Vec::new(),
             agent_slot: None,
+            waits: Waits::default(),
         }
     }
 }

@@ -70,7 +70,7 @@ use std::time::{Duration, Instant};
 use agent::AgentSlot;
 use cluster::Listeners;
 use drain::Drains;
-use event::{ChildId, Command, Event, Frame, Input, Output, Settings, Snapshot};
+use event::{ChildId, Command, Event, Frame, Input, Output, Settings, Snapshot, Waits};
 use handoff::Sticky;
 use lifecycle::Phase;
 use peeking::Peeking;
@@ -102,6 +102,7 @@ pub struct Core {
     peeking: Peeking,
     failed_checks: u32,
     bad_messages: HashMap<ChildId, u32>,
+    waits: Waits,
     timers: Timers,
     outputs: VecDeque<Output>,
 }
@@ -141,6 +142,7 @@ impl Core {
             peeking: Peeking::default(),
             failed_checks: 0,
             bad_messages: HashMap::new(),
+            waits: Waits::default(),
             timers: Timers::default(),
             outputs: VecDeque::new(),
         }
@@ -157,9 +159,13 @@ impl Core {
             Input::HandleAcked { child, conn } => self.on_handle_acked(now, child, conn),
             Input::HandleRefused { child, conn } => self.on_handle_refused(now, child, conn),
             Input::Pong { child } => self.on_pong(child),
-            Input::ReadingPaused { child } => self.set_unheard(child, true),
+            Input::ReadingPaused { child } => {
+                self.waits.paused_senders += 1;
+                self.set_unheard(child, true);
+            }
             Input::ReadingResumed { child } => self.set_unheard(child, false),
             Input::OutboxFull { child } => {
+                self.waits.full_outboxes += 1;
                 let limit = self.settings.limits.stall_timeout;
                 self.timers.set_if_idle(Timer::Stall(child), now + limit);
             }
@@ -228,6 +234,7 @@ impl Core {
             workers: self.workers.views(),
             slots: self.slot_views(),
             agent_slot: Some(self.agent_slot_view()),
+            waits: self.waits,
         }
     }
 
