@@ -1,9 +1,15 @@
 'use strict';
 
 /**
- * Loaded in front of the script of every app worker (`--require`): lets the master drain it.
+ * Loaded in front of the script of every app worker (`--require`): lets the master start it
+ * ahead of time, and drain it.
  *
- * It knows the HTTP servers of the process, their connections and the requests in flight.
+ * A worker that is started ahead of time loads what its script will load first, and then
+ * stands still until the master writes the number of a slot into the pipe that a second
+ * environment variable names. So nothing of the application runs before. When the master
+ * closes the pipe instead, the worker is not wanted, and ends.
+ *
+ * For the drain it knows the HTTP servers of the process, their connections and the requests in flight.
  * When the master says so, the worker accepts nothing more by itself, closes connections
  * that are idle, answers `Connection: close` on the others, and tells the master what is
  * left. All decisions about time are the master's.
@@ -16,6 +22,7 @@
  */
 
 const ENV = 'EGG_CLUSTER_RS_WORKER';
+const GATE_ENV = 'EGG_CLUSTER_RS_GATE';
 /** Node keeps messages with such a `cmd` from `message` listeners, and ignores those it does not know. */
 const CMD = 'NODE_EGG_CLUSTER_RS';
 /** A connection without a request is closed when nothing has come for so long, in ms. */
@@ -36,9 +43,40 @@ function main() {
   if (!require('worker_threads').isMainThread) return;
   // Children of this process inherit both.
   delete process.env[ENV];
+  const gate = process.env[GATE_ENV];
+  delete process.env[GATE_ENV];
   removeFromExecArgv(process.execArgv);
+  if (gate !== undefined) waitFor(Number(gate));
   const channels = requestChannels();
   if (channels !== null) new Drain(process.send).start(channels);
+}
+
+/** Waits until the master has a place for this worker; or ends it. */
+function waitFor(gate) {
+  const { readSync, closeSync } = require('fs');
+  loadAhead();
+  const answer = Buffer.alloc(16);
+  let length = 0;
+  try {
+    length = readSync(gate, answer, 0, answer.length, null);
+    closeSync(gate);
+  } catch {
+    // Nobody can say when to go on: the master starts another one.
+  }
+  if (length === 0) process.exit(0);
+  process.env.CFORK_WORKER_INDEX = answer.toString('latin1', 0, length).trim();
+}
+
+/** What app_worker.js of egg-cluster loads first, as it does. What fails here fails there once more, and is told. */
+function loadAhead() {
+  try {
+    const [ , script, json ] = process.argv;
+    const { require: modules = [], framework } = JSON.parse(json);
+    const load = require('module').createRequire(require('fs').realpathSync(script));
+    for (const name of [ ...(modules || []), framework ]) load(name);
+  } catch {
+    // As said.
+  }
 }
 
 function removeFromExecArgv(execArgv) {

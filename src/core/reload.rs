@@ -59,6 +59,8 @@ impl Core {
             again: false,
             again_with_agent: false,
         });
+        // What they have loaded may be of the old version.
+        self.end_all_waiting(now);
         self.emit(Event::ReloadStarted { workers: slots });
         if with_agent {
             self.replace_agent(now);
@@ -158,6 +160,7 @@ impl Core {
                 elapsed_ms: millis(now - reload.started_at),
             });
             self.reload_again(now, &reload);
+            self.await_spare(now);
         }
     }
 
@@ -261,6 +264,7 @@ impl Core {
             }
         }
         self.reload_again(now, &reload);
+        self.await_spare(now);
         true
     }
 
