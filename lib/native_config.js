@@ -39,7 +39,7 @@ function nativeConfig({ options, isProduction, agentWorkerFile, appWorkerFile, i
   });
   const prestart = prestartConfig({
     prestart: threads ? false : options.prestart,
-    isProduction,
+    env: options.env,
     hindrance: prestartHindrance(options, isEgg3Worker),
     log: warn,
   });

@@ -7,7 +7,7 @@
 
 const { describe } = require('./describe');
 
-const DEFAULTS = { atStart: true, spares: 0 };
+const KEYS = [ 'atStart', 'spares' ];
 const MAX_SPARES = 64;
 const NONE = { atStart: false, spares: 0 };
 
@@ -21,8 +21,8 @@ function checkPrestart(prestart) {
     throw new TypeError(`options.prestart must be true, false or an object such as { spares: 1 }, but got ${describe(prestart)}`);
   }
   for (const [ name, value ] of Object.entries(prestart)) {
-    if (!Object.prototype.hasOwnProperty.call(DEFAULTS, name)) {
-      throw new TypeError(`options.prestart has no ${name}; it may have ${Object.keys(DEFAULTS).join(' and ')}`);
+    if (!KEYS.includes(name)) {
+      throw new TypeError(`options.prestart has no ${name}; it may have ${KEYS.join(' and ')}`);
     }
     if (value === undefined || value === null) continue;
     if (name === 'atStart' && typeof value !== 'boolean') {
@@ -37,21 +37,23 @@ function checkPrestart(prestart) {
 /**
  * @param {Object} input
  * @param {boolean|Object} [input.prestart] - the option of startCluster, checked
- * @param {boolean} input.isProduction
+ * @param {string|null} [input.env] - the environment of the application
  * @param {string|null} input.hindrance - why it is not possible
  * @param {function(...*): void} input.log - told of that, where it is asked for
  * @return {{atStart: boolean, spares: number}}
  */
-function prestartConfig({ prestart, isProduction, hindrance, log }) {
+function prestartConfig({ prestart, env, hindrance, log }) {
   if (!prestart) return NONE;
   if (hindrance !== null) {
     log('[master] options.prestart has no effect: %s', hindrance);
     return NONE;
   }
-  const given = prestart === true ? {} : prestart;
-  const atStart = given.atStart !== false;
-  // Elsewhere nobody takes the place of a dead worker.
-  return { atStart, spares: isProduction && given.spares ? given.spares : 0 };
+  const { atStart, spares } = prestart === true ? {} : prestart;
+  return {
+    atStart: atStart !== false,
+    // Who develops an application waits for its reloads.
+    spares: spares !== undefined && spares !== null ? spares : Number(env === 'local'),
+  };
 }
 
 module.exports = { checkPrestart, prestartConfig };

@@ -4,13 +4,13 @@
  * Loaded in front of the script of every app worker (`--require`): lets the master start it
  * ahead of time, and drain it.
  *
- * A worker that is started ahead of time loads what its script will load first, and then
- * stands still until the master writes the number of a slot into the pipe that a second
- * environment variable names. So nothing of the application runs before. When the master
- * closes the pipe instead, the worker is not wanted, and ends.
+ * A worker that is started ahead of time has a second environment variable, which names a pipe.
+ * It loads what its script will load first, and waits (lib/worker_gate.js) until the master writes
+ * the number of its slot into the pipe. So nothing of the application runs before. When the
+ * master closes the pipe instead, the worker is not wanted, and ends.
  *
- * For the drain it knows the HTTP servers of the process, their connections and the requests in flight.
- * When the master says so, the worker accepts nothing more by itself, closes connections
+ * To drain it, it knows the HTTP servers of the process, their connections and the requests in
+ * flight. When the master says so, the worker accepts nothing more by itself, closes connections
  * that are idle, answers `Connection: close` on the others, and tells the master what is
  * left. All decisions about time are the master's.
  *
@@ -46,37 +46,9 @@ function main() {
   const gate = process.env[GATE_ENV];
   delete process.env[GATE_ENV];
   removeFromExecArgv(process.execArgv);
-  if (gate !== undefined) waitFor(Number(gate));
+  if (gate !== undefined) require('./worker_gate').waitAt(Number(gate));
   const channels = requestChannels();
   if (channels !== null) new Drain(process.send).start(channels);
-}
-
-/** Waits until the master has a place for this worker; or ends it. */
-function waitFor(gate) {
-  const { readSync, closeSync } = require('fs');
-  loadAhead();
-  const answer = Buffer.alloc(16);
-  let length = 0;
-  try {
-    length = readSync(gate, answer, 0, answer.length, null);
-    closeSync(gate);
-  } catch {
-    // Nobody can say when to go on: the master starts another one.
-  }
-  if (length === 0) process.exit(0);
-  process.env.CFORK_WORKER_INDEX = answer.toString('latin1', 0, length).trim();
-}
-
-/** What app_worker.js of egg-cluster loads first, as it does. What fails here fails there once more, and is told. */
-function loadAhead() {
-  try {
-    const [ , script, json ] = process.argv;
-    const { require: modules = [], framework } = JSON.parse(json);
-    const load = require('module').createRequire(require('fs').realpathSync(script));
-    for (const name of [ ...(modules || []), framework ]) load(name);
-  } catch {
-    // As said.
-  }
 }
 
 function removeFromExecArgv(execArgv) {

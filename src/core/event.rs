@@ -522,7 +522,7 @@ pub struct HoldLimits {
 pub struct PrestartSettings {
     /// Those of the start, beside the agent.
     pub at_start: bool,
-    /// How many are kept in reserve for workers that die, in production.
+    /// How many are kept in reserve: in production for workers that die, elsewhere for a reload.
     pub spares: u32,
 }
 

@@ -4,8 +4,9 @@
 //! process is released for it instead of a new one being made.
 //!
 //! At the start there is one for each slot, beside the agent that boots. Later there may be
-//! some in reserve (*spares*), for the places of workers that die. A reload does without
-//! them: what they have loaded may be of the old version.
+//! some in reserve (*spares*): in production for the places of workers that die; elsewhere,
+//! where nobody takes their place, for the workers of a reload. In production a reload does
+//! without them: it is how a new version is brought in, and they have loaded the old one.
 //!
 //! All this only saves time. Where a waiting process is missing, or has died, a worker is
 //! made as ever; and if it fails for the same reason, it is that worker's failure.
@@ -20,7 +21,7 @@ use super::timer::Timer;
 
 /// A spare boots so long after the last worker has become ready: it shall not take the
 /// processor from those that are needed now.
-const SPARE_DELAY: Duration = Duration::from_secs(2);
+const SPARE_DELAY: Duration = Duration::from_secs(1);
 /// The same after one that has died while it waited.
 const SPARE_RETRY: Duration = Duration::from_secs(30);
 
@@ -111,7 +112,7 @@ impl Core {
         slot: u32,
         reason: ForkReason,
     ) -> Option<(u32, Option<i32>)> {
-        if reason == ForkReason::Reload {
+        if reason == ForkReason::Reload && self.settings.production {
             return None;
         }
         let taken = self.waiting.take(slot)?;
@@ -199,8 +200,7 @@ impl Core {
     }
 
     fn wants_spares(&self) -> bool {
-        let wanted = self.settings.prestart.spares > 0 && self.settings.production;
-        wanted && self.phase == Phase::Running
+        self.settings.prestart.spares > 0 && self.phase == Phase::Running
     }
 
     /// One at a time, and not while workers boot.

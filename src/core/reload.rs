@@ -59,8 +59,9 @@ impl Core {
             again: false,
             again_with_agent: false,
         });
-        // What they have loaded may be of the old version.
-        self.end_all_waiting(now);
+        if self.settings.production {
+            self.end_all_waiting(now);
+        }
         self.emit(Event::ReloadStarted { workers: slots });
         if with_agent {
             self.replace_agent(now);

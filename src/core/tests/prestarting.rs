@@ -259,11 +259,20 @@ fn a_spare_that_dies_is_replaced_after_a_while() {
 }
 
 #[test]
-fn outside_production_there_are_no_spares() {
+fn outside_production_a_spare_becomes_the_worker_of_a_reload() {
     let mut world = World::running(Settings {
         production: false,
         ..with_spare(1)
     });
+    world.pass(Duration::from_secs(3));
+    let spare = ChildId::App(2);
+    world.command(Command::Reload);
+    assert_eq!(world.releases, [(spare, 0)]);
+    assert_eq!(world.last_event("app-forked")["reason"], "reload");
+    world.bring_up(2);
     world.pass(Duration::from_secs(60));
-    assert!(world.waiting.is_empty());
+    assert!(world.waiting.is_empty(), "none while the reload lasts");
+    world.exit(ChildId::App(1), code(0));
+    world.pass(Duration::from_secs(3));
+    assert_eq!(world.waiting, BTreeSet::from([ChildId::App(3)]));
 }
