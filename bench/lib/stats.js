@@ -25,7 +25,12 @@ function summarise(values) {
  * @return {{median: number, min: number, max: number, values: number[]}} the ratios values / base
  */
 function ratios(values, base) {
-  return summarise(values.map((value, round) => value / base[round]));
+  return summarise(values.map((value, round) => ratio(value, base[round])));
+}
+
+/** Nothing beside nothing is as much: two peers that lost no request are alike. */
+function ratio(value, base) {
+  return value === 0 && base === 0 ? 1 : value / base;
 }
 
 module.exports = { median, summarise, ratios };
