@@ -10,6 +10,9 @@
 const { readSync, closeSync, statSync, realpathSync } = require('fs');
 const Module = require('module');
 
+/** The kernel's clock for files may be behind by so much, in ms. */
+const FILE_CLOCK_LAG = 20;
+
 /**
  * Loads what app_worker.js of egg-cluster will load first, and returns when the master has a
  * place for this worker. If the master does not want it any more, the process ends here.
@@ -34,6 +37,7 @@ function waitAt(gate) {
 /** The modules that were loaded ahead of time. */
 class LoadedAhead {
   constructor() {
+    this.since = Date.now() - FILE_CLOCK_LAG;
     const before = new Set(Object.keys(require.cache));
     /** What the script will ask for, and the file that it was. */
     this.wanted = [];
@@ -43,7 +47,7 @@ class LoadedAhead {
       // It fails in the script once more, and is told there.
     }
     this.files = Object.keys(require.cache).filter(file => !before.has(file));
-    this.states = this.files.map(stateOf);
+    this.states = this.files.map(file => this.stateOf(file));
   }
 
   load() {
@@ -61,21 +65,22 @@ class LoadedAhead {
     forgetPaths();
     try {
       return this.wanted.some(([ name, file ]) => this.require.resolve(name) !== file) ||
-        this.files.some((file, i) => stateOf(file) !== this.states[i]);
+        this.files.some((file, i) => this.states[i] === null || this.stateOf(file) !== this.states[i]);
     } catch {
       return true;
     }
+  }
+
+  /** Null for a file that is gone, or was written while it was loaded: what of it was read is not known. */
+  stateOf(file) {
+    const stat = statSync(file, { throwIfNoEntry: false });
+    return stat && stat.ctimeMs < this.since ? `${stat.ino} ${stat.size} ${stat.mtimeMs} ${stat.ctimeMs}` : null;
   }
 
   /** The script loads all of it anew. */
   forget() {
     for (const file of this.files) delete require.cache[file];
   }
-}
-
-function stateOf(file) {
-  const stat = statSync(file, { throwIfNoEntry: false });
-  return stat && `${stat.ino} ${stat.size} ${stat.mtimeMs}`;
 }
 
 /** Node remembers which file a name stood for. */
