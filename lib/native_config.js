@@ -39,9 +39,9 @@ function nativeConfig({ options, isProduction, agentWorkerFile, appWorkerFile, i
   });
   const prestart = prestartConfig({
     prestart: threads ? false : options.prestart,
-    env: options.env,
+    isProduction,
     hindrance: prestartHindrance(options, isEgg3Worker),
-    log: warn,
+    warn,
   });
   return {
     execPath: process.execPath,

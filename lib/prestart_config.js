@@ -7,6 +7,7 @@
 
 const { describe } = require('./describe');
 
+const ENV = 'EGG_CLUSTER_RS_PRESTART';
 const KEYS = [ 'atStart', 'spares' ];
 const MAX_SPARES = 64;
 const NONE = { atStart: false, spares: 0 };
@@ -16,7 +17,7 @@ const NONE = { atStart: false, spares: 0 };
  * @throws {TypeError|RangeError} something in it that is wrong
  */
 function checkPrestart(prestart) {
-  if (prestart === undefined || prestart === null || typeof prestart === 'boolean') return;
+  if (!isGiven(prestart) || typeof prestart === 'boolean') return;
   if (typeof prestart !== 'object' || Array.isArray(prestart)) {
     throw new TypeError(`options.prestart must be true, false or an object such as { spares: 1 }, but got ${describe(prestart)}`);
   }
@@ -24,7 +25,7 @@ function checkPrestart(prestart) {
     if (!KEYS.includes(name)) {
       throw new TypeError(`options.prestart has no ${name}; it may have ${KEYS.join(' and ')}`);
     }
-    if (value === undefined || value === null) continue;
+    if (!isGiven(value)) continue;
     if (name === 'atStart' && typeof value !== 'boolean') {
       throw new TypeError(`options.prestart.atStart must be true or false, but got ${describe(value)}`);
     }
@@ -37,23 +38,42 @@ function checkPrestart(prestart) {
 /**
  * @param {Object} input
  * @param {boolean|Object} [input.prestart] - the option of startCluster, checked
- * @param {string|null} [input.env] - the environment of the application
+ * @param {boolean} input.isProduction
  * @param {string|null} input.hindrance - why it is not possible
- * @param {function(...*): void} input.log - told of that, where it is asked for
+ * @param {function(...*): void} input.warn - told of that, where it is asked for
  * @return {{atStart: boolean, spares: number}}
  */
-function prestartConfig({ prestart, env, hindrance, log }) {
-  if (!prestart) return NONE;
+function prestartConfig({ prestart, isProduction, hindrance, warn }) {
+  const wanted = isGiven(prestart) ? prestart : fromEnv(warn);
+  const isDefault = !isGiven(wanted);
+  if (!(isDefault ? isDeveloped(isProduction) : wanted)) return NONE;
   if (hindrance !== null) {
-    log('[master] options.prestart has no effect: %s', hindrance);
+    if (!isDefault) warn('[master] options.prestart has no effect: %s', hindrance);
     return NONE;
   }
-  const { atStart, spares } = prestart === true ? {} : prestart;
+  const { atStart, spares } = Object(wanted);
   return {
     atStart: atStart !== false,
     // Who develops an application waits for its reloads.
-    spares: spares !== undefined && spares !== null ? spares : Number(env === 'local'),
+    spares: isGiven(spares) ? spares : Number(!isProduction),
   };
+}
+
+/** @return {boolean|undefined} what the environment says */
+function fromEnv(warn) {
+  const text = process.env[ENV];
+  if (text === 'true' || text === 'false') return text === 'true';
+  if (text) warn('[master] environment variable %s should be true or false, but is %j', ENV, text);
+  return undefined;
+}
+
+/** By `egg-bin dev`, to which no option can be given. */
+function isDeveloped(isProduction) {
+  return !isProduction && process.env.NODE_ENV === 'development';
+}
+
+function isGiven(value) {
+  return value !== undefined && value !== null;
 }
 
 module.exports = { checkPrestart, prestartConfig };
