@@ -464,6 +464,36 @@ mod tests {
         }
     }
 
+    #[test]
+    fn one_that_waits_is_told_where_and_by_whose_code() {
+        let json = config(|json| {
+            json["prestart"] = serde_json::json!({ "atStart": true, "spares": 2 });
+        });
+        assert!(matches!(Config::parse(&json), Err(ConfigError::NoPreload)));
+        let json = config(|json| {
+            json["prestart"] = serde_json::json!({ "atStart": true, "spares": 2 });
+            json["preloadFile"] = json["execPath"].clone();
+            json["env"]["EGG_CLUSTER_RS_GATE"] = "9".into();
+        });
+        let (settings, launch) = Config::parse(&json).unwrap();
+        assert_eq!(
+            (settings.prestart.at_start, settings.prestart.spares),
+            (true, 2)
+        );
+        for (waits, gates) in [(true, vec!["EGG_CLUSTER_RS_GATE=4"]), (false, vec![])] {
+            let line = launch.command_line(&SpawnSpec {
+                child: ChildId::App(1),
+                inspect_port: None,
+                slot: None,
+                slots: 1,
+                waits,
+            });
+            let mut env = texts(&line.env);
+            env.retain(|variable| variable.starts_with("EGG_CLUSTER_RS_GATE"));
+            assert_eq!(env, gates);
+        }
+    }
+
     fn key(by: &str, network: &str) -> serde_json::Value {
         serde_json::json!({ "by": by, "name": null, "trust": [network], "headTimeoutMs": 1500 })
     }

@@ -266,6 +266,40 @@ mod tests {
 
     #[test]
     #[cfg(target_os = "linux")]
+    fn the_child_waits_at_its_gate_and_sees_it_closed() {
+        let (_ours, theirs) = channel::pair().unwrap();
+        let (gate, mut opener) = io::pipe().unwrap();
+        let (mut output, writer) = io::pipe().unwrap();
+        let number = writer.as_raw_fd();
+        let script = format!(
+            "read first <&4; read rest <&4; echo \"$first|$rest\" >/proc/$PPID/fd/{number}"
+        );
+        let argv = strings(&["/bin/sh", "-c", &script]);
+        let pid = spawn(&SpawnRequest {
+            program: &argv[0],
+            argv: &argv,
+            env: &[],
+            channel: theirs.as_fd(),
+            gate: Some(gate.as_fd()),
+        })
+        .unwrap();
+        drop(gate);
+        assert_eq!(
+            crate::sys::process::try_reap(pid).unwrap(),
+            None,
+            "it waits"
+        );
+        io::Write::write_all(&mut opener, b"7\n").unwrap();
+        drop(opener);
+        crate::sys::process::wait(pid).unwrap();
+        drop(writer);
+        let mut text = String::new();
+        output.read_to_string(&mut text).unwrap();
+        assert_eq!(text, "7|\n");
+    }
+
+    #[test]
+    #[cfg(target_os = "linux")]
     fn signals_of_the_child_are_at_their_defaults() {
         use nix::sys::signal::{SigmaskHow, pthread_sigmask};
 
