@@ -18,6 +18,17 @@ export interface HttpsOptions {
   [name: string]: unknown;
 }
 
+/** Which app workers are started ahead of time. */
+export interface PrestartOptions {
+  /** At the start, beside the agent. Default: true. */
+  atStart?: boolean | null;
+  /**
+   * How many are kept in reserve, 0 to 64: in production for workers that die, elsewhere for
+   * the next reload. Each of them has the framework in memory. Default: 0 in production, else 1.
+   */
+  spares?: number | null;
+}
+
 /** How long app workers may drain. */
 export interface DrainOptions {
   /**
@@ -123,6 +134,14 @@ export interface ClusterOptions {
    * reload. `false`: it is ended at once. See {@link DrainOptions}.
    */
   drain?: DrainOptions | false | null;
+  /**
+   * App workers are started ahead of time, load `require` and the framework, and wait until they
+   * are needed. `true`: with all defaults of {@link PrestartOptions}. The environment variable
+   * `EGG_CLUSTER_RS_PRESTART` (`true` or `false`) says so where the option is not given. See
+   * docs/restarts.md. Default: true outside production with NODE_ENV `development`, which
+   * `egg-bin dev` sets; otherwise false.
+   */
+  prestart?: PrestartOptions | boolean | null;
   /** The title of the application, which tools look for in the process list. */
   title?: string | null;
   /**

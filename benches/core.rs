@@ -58,6 +58,7 @@ fn settings(workers: u32) -> Settings {
             connections: 1024,
         },
         limits: ChildLimits::default(),
+        prestart: Default::default(),
     }
 }
 

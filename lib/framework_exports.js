@@ -38,14 +38,22 @@ function look(file, name, visited) {
   const source = readSource(file);
   if (source === null) return MAYBE;
   if (path.extname(file) === '.json') return lookInJson(source, name);
+  if (isPlainlyExported(source, name)) return YES;
 
-  if (assignsAtLineStart(source, name)) return YES;
   const module = parseCommonJs(source) || parseEsm(source);
   if (module.exports.includes(name)) return YES;
   const followed = module.reexports.map(specifier => lookThrough(file, specifier, name, visited));
   if (followed.includes(YES)) return YES;
   if (followed.includes(MAYBE)) return MAYBE;
   return module.isEsm ? lookInEsm(source, name) : lookInCommonJs(source, name, module.reexports);
+}
+
+/**
+ * `exports.NAME = …` at the beginning of a line, as most frameworks have it. For them the lexer need not be loaded, which
+ * with its work takes 2.5 MB. A block comment may have such a line, too: then the worker finds out.
+ */
+function isPlainlyExported(source, name) {
+  return new RegExp(`^(?:module\\.)?exports\\.${name}\\s*=(?!=)`, 'm').test(source);
 }
 
 function readSource(file) {
@@ -73,14 +81,6 @@ function lookThrough(file, specifier, name, visited) {
     return MAYBE;
   }
   return path.isAbsolute(target) ? look(target, name, visited) : NO;
-}
-
-/**
- * The plainest form, which needs no parser: it would stay in the master's memory. One inside a
- * comment is taken for an export, too; the worker finds out.
- */
-function assignsAtLineStart(source, name) {
-  return new RegExp(`^(?:module\\.)?exports\\.${name} *=(?!=)`, 'm').test(source);
 }
 
 /** @return {{exports: string[], reexports: string[], isEsm: boolean}|null} null: not CommonJS */

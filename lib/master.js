@@ -223,6 +223,12 @@ class Master extends EventEmitter {
     return this.#workerFiles;
   }
 
+  /** What the workers do first is known of this script only. */
+  #isEgg3Worker(file) {
+    const found = this.#workerFiles;
+    return found !== null && found.package === 'egg-cluster' && found.app === file;
+  }
+
   /** The workers of Egg 4 ask `config.cluster.listen.reusePort` only where the options have none, not even false. */
   #leaveReusePortToConfig() {
     const isEgg4 = this.#workerFiles !== null && this.#workerFiles.package === '@eggjs/cluster';
@@ -327,6 +333,7 @@ class Master extends EventEmitter {
         isProduction: this.isProduction,
         agentWorkerFile: files.agent,
         appWorkerFile: files.app,
+        isEgg3Worker: this.#isEgg3Worker(files.app),
         warn: (...args) => this.logger.warn(...args),
       });
       this.#native = new this.#binding.NativeMaster(JSON.stringify(config), text => this.#onEvent(JSON.parse(text)));

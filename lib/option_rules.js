@@ -7,6 +7,7 @@
 
 const { describe } = require('./describe');
 const { checkDrain } = require('./drain_config');
+const { checkPrestart } = require('./prestart_config');
 const { checkSupervision } = require('./supervision');
 const { parsePorts } = require('./threads');
 
@@ -49,6 +50,7 @@ const RULES = {
   isDebug: flag,
   exitProcess: flag,
   drain: elsewhere,
+  prestart: elsewhere,
   restart: elsewhere,
   hold: elsewhere,
   limits: elsewhere,
@@ -77,6 +79,7 @@ function checkOptions(options) {
   }
   parsePorts(options.ports);
   checkDrain(options.drain);
+  checkPrestart(options.prestart);
   checkSupervision(options);
 }
 

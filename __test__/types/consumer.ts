@@ -23,6 +23,7 @@ const options: ClusterOptions = {
   title: 'app',
   startMode: 'process',
   drain: { timeout: 3000, websocketTimeout: 60000 },
+  prestart: { atStart: true, spares: 1 },
   exitProcess: false,
   customOption: { passed: 'on' },
 };
@@ -114,6 +115,10 @@ startCluster({ ports: 7001 });
 startCluster({ typescript: 'yes' });
 // @ts-expect-error isDebug is a boolean
 startCluster({ isDebug: 1 });
+// @ts-expect-error prestart is no number
+startCluster({ prestart: 5 });
+// @ts-expect-error prestart has no such key
+startCluster({ prestart: { spare: 1 } });
 // @ts-expect-error drain is false or an object
 startCluster({ drain: true });
 // @ts-expect-error restart is an object

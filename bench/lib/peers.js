@@ -64,9 +64,13 @@ process.on('exit', () => running.forEach(child => child.kill('SIGKILL')));
 
 /** A master that serves. */
 class RunningMaster {
-  constructor(child, label, port) {
+  constructor(child, { label, port, readyMs, logFile }) {
     this.child = child;
     this.label = label;
+    /** From the start of its process until it served. */
+    this.readyMs = readyMs;
+    /** The path of what it and its children print. */
+    this.logFile = logFile;
     /** TCP port on which it serves. */
     this.port = port;
     this.pid = child.pid;
@@ -103,6 +107,7 @@ async function startMaster(peer, { workers, fixture = 'minimal', options: furthe
   const logFile = path.join(LOGS, `${peer.label.replace(/\W+/g, '-')}.log`);
   const log = fs.openSync(logFile, 'w');
   const { command, args, env: needed } = commandOf(PEERS[peer.name], options);
+  const begin = process.hrtime.bigint();
   const child = spawn(command, args, {
     cwd: path.resolve(BENCH, '..'),
     env: { ...process.env, NODE_ENV: 'production', EGG_MASTER_CLOSE_TIMEOUT: '3000', ...needed, ...env },
@@ -112,7 +117,8 @@ async function startMaster(peer, { workers, fixture = 'minimal', options: furthe
   running.add(child);
   child.once('exit', () => running.delete(child));
   await untilReady(child, peer.label, logFile);
-  return new RunningMaster(child, peer.label, port);
+  const readyMs = Number(process.hrtime.bigint() - begin) / 1e6;
+  return new RunningMaster(child, { label: peer.label, port, readyMs, logFile });
 }
 
 function commandOf({ module, command }, options) {
@@ -171,4 +177,4 @@ function labelPeers(names) {
   });
 }
 
-module.exports = { PEERS, BASELINE, OURS, startMaster, preparePeers, labelPeers };
+module.exports = { PEERS, BASELINE, OURS, FIXTURES, startMaster, preparePeers, labelPeers };

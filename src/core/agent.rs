@@ -83,6 +83,7 @@ impl Core {
             inspect_port: self.settings.agent_inspect_port,
             slot: None,
             slots: self.settings.workers,
+            waits: false,
         }));
     }
 

@@ -99,5 +99,6 @@ impl Core {
             reason: format!("the new agent agent_worker#{id} failed: {reason}"),
         });
         self.reload_again(now, &reload);
+        self.await_spare(now);
     }
 }

@@ -252,6 +252,13 @@ pub struct ExitStatus {
 pub enum Output {
     /// Start a child; answered by `Spawned` or `SpawnFailed`.
     Spawn(SpawnSpec),
+    /// Let an app worker that waits run its script, as the worker of a slot.
+    Release {
+        /// Whom.
+        child: ChildId,
+        /// The slot, from 0 (`CFORK_WORKER_INDEX`).
+        slot: u32,
+    },
     /// Put a frame into the child's outbox.
     Send {
         /// The receiver.
@@ -368,6 +375,8 @@ pub struct SpawnSpec {
     pub slot: Option<u32>,
     /// The number of slots (`CFORK_WORKER_COUNT`).
     pub slots: u32,
+    /// It waits before it runs its script, until [`Output::Release`].
+    pub waits: bool,
 }
 
 /// What to bind.
@@ -451,6 +460,8 @@ pub struct Settings {
     pub threads: bool,
     /// When what has died is started again.
     pub restart: RestartSettings,
+    /// Which app workers are started ahead of time.
+    pub prestart: PrestartSettings,
     /// How hung children are found; `None`: not at all.
     pub watchdog: Option<WatchdogSettings>,
     /// How long app workers may take from SIGTERM to their end.
@@ -504,6 +515,15 @@ pub struct HoldLimits {
     pub timeout: Duration,
     /// How many of a listener the master holds, at least 1. The kernel's queue holds more.
     pub connections: usize,
+}
+
+/// App workers that are started ahead of time, and wait until they are needed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct PrestartSettings {
+    /// Those of the start, beside the agent.
+    pub at_start: bool,
+    /// How many are kept in reserve: in production for workers that die, elsewhere for a reload.
+    pub spares: u32,
 }
 
 /// How long a worker may drain.

@@ -9,6 +9,7 @@
 //! | [`lifecycle`] | start, ready, failed start, the check for life |
 //! | [`agent`] | the agent: ready, died, forked anew |
 //! | [`workers`] | the app workers: fork, ready, death, refork |
+//! | [`prestart`] | app workers that are started ahead of time, and wait |
 //! | [`restart`] | when what has died is started again, and when that is given up |
 //! | [`intensity`] | how many have been restarted lately |
 //! | [`watchdog`] | whether event loops turn, and what becomes of those that do not |
@@ -48,6 +49,7 @@ mod hold;
 mod intensity;
 mod lifecycle;
 mod peeking;
+mod prestart;
 pub(crate) mod proxy_header;
 mod recent;
 mod reload;
@@ -74,6 +76,7 @@ use event::{ChildId, Command, Event, Frame, Input, Output, Settings, Snapshot, W
 use handoff::Sticky;
 use lifecycle::Phase;
 use peeking::Peeking;
+use prestart::Waiting;
 use recent::Recent;
 use reload::Reload;
 use restart::Restarts;
@@ -91,6 +94,8 @@ pub struct Core {
     public: Public,
     agent: AgentSlot,
     workers: Workers,
+    /// Processes that are no workers yet.
+    waiting: Waiting,
     reload: Option<Reload>,
     drains: Drains,
     endings: Endings,
@@ -134,6 +139,7 @@ impl Core {
             started_at: None,
             public,
             agent: AgentSlot::default(),
+            waiting: Waiting::default(),
             reload: None,
             drains: Drains::default(),
             endings: Endings::default(),
@@ -194,6 +200,7 @@ impl Core {
             match timer {
                 Timer::AgentRestart => self.restart_agent(now),
                 Timer::Refork(slot) => self.refork_slot(now, slot),
+                Timer::Spare => self.add_spare(now),
                 Timer::Check => self.check_alive(now),
                 Timer::Drain(child) => self.on_drain_time(now, child),
                 Timer::Kill(child) => self.kill_ending(now, child),
@@ -251,6 +258,7 @@ impl Core {
     fn on_spawned(&mut self, now: Instant, child: ChildId, pid: i32) {
         match child {
             ChildId::Agent(_) => self.on_agent_spawned(now, pid),
+            ChildId::App(id) if self.waiting.has(id) => self.on_waiting_spawned(now, id, pid),
             ChildId::App(id) => self.on_worker_spawned(now, id, pid),
         }
     }
@@ -260,6 +268,7 @@ impl Core {
         match child {
             ChildId::Agent(_) if self.agent.child() != Some(child) => return,
             ChildId::Agent(_) => self.agent.connected = false,
+            ChildId::App(id) if self.waiting.has(id) => self.on_waiting_disconnected(id),
             ChildId::App(id) => self.on_worker_disconnected(now, id),
         }
         self.await_end_of_mute(now, child);
@@ -276,6 +285,7 @@ impl Core {
         }
         match child {
             ChildId::Agent(id) => self.on_agent_exited(now, id, status),
+            ChildId::App(id) if self.waiting.has(id) => self.on_waiting_exited(now, id),
             ChildId::App(id) => self.on_worker_exited(now, id, status),
         }
         if is_ending {
@@ -321,6 +331,7 @@ impl Core {
     fn identify(&self, child: ChildId) -> Option<(&'static str, u32, i32)> {
         match child {
             ChildId::Agent(id) => Some(("agent", id, self.agent.pid_of(id)?)),
+            ChildId::App(id) if self.waiting.has(id) => Some(("app", id, self.waiting.pid_of(id)?)),
             ChildId::App(id) => {
                 let worker = self.workers.get(id)?;
                 Some(("app", self.workers.number(id, worker.slot), worker.pid?))

@@ -59,6 +59,9 @@ impl Core {
             again: false,
             again_with_agent: false,
         });
+        if self.settings.production {
+            self.end_all_waiting(now);
+        }
         self.emit(Event::ReloadStarted { workers: slots });
         if with_agent {
             self.replace_agent(now);
@@ -158,6 +161,7 @@ impl Core {
                 elapsed_ms: millis(now - reload.started_at),
             });
             self.reload_again(now, &reload);
+            self.await_spare(now);
         }
     }
 
@@ -261,6 +265,7 @@ impl Core {
             }
         }
         self.reload_again(now, &reload);
+        self.await_spare(now);
         true
     }
 

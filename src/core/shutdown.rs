@@ -182,6 +182,7 @@ impl Core {
         self.release_all_recent();
         let timeout_ms = millis(self.settings.app_close_timeout);
         self.emit(Event::ClosingApps { timeout_ms });
+        self.end_all_waiting(now);
         self.close_apps(now);
         self.advance_closing(now);
     }
@@ -190,6 +191,7 @@ impl Core {
         let is_app = |child: &ChildId| matches!(child, ChildId::App(_));
         if self.phase == Phase::ClosingApps
             && self.workers.iter().next().is_none()
+            && self.waiting.is_empty()
             && !self.endings.by_child.keys().any(is_app)
         {
             self.phase = Phase::ClosingAgent;
@@ -208,6 +210,7 @@ impl Core {
             && self.agent.child().is_none()
             && !self.agent.spawning
             && self.workers.iter().next().is_none()
+            && self.waiting.is_empty()
             && self.endings.by_child.is_empty()
         {
             self.finish(0);

@@ -12,6 +12,8 @@ pub enum Timer {
     AgentRestart,
     /// Fork a worker for this slot, whose restart was delayed.
     Refork(u32),
+    /// Look whether a worker in reserve is missing.
+    Spare,
     /// Look whether an agent and a worker are alive.
     Check,
     /// A retired worker has had its time to finish what it serves.

@@ -56,6 +56,8 @@ pub(super) struct Worker {
     pub(super) ending: Option<EndReason>,
     /// It gets SIGKILL, since it hangs or does not read.
     pub(super) doomed: bool,
+    /// It waits, and is released as soon as its process exists.
+    waits: bool,
     /// Our own code runs in it and can drain it.
     pub(super) can_drain: bool,
     /// What has been decided about its slot when its channel closed.
@@ -162,6 +164,22 @@ impl Workers {
     /// Some are being forked.
     pub(super) fn any_spawning(&self) -> bool {
         self.by_id.values().any(|worker| worker.pid.is_none())
+    }
+
+    /// Each slot has a worker that is ready.
+    pub(super) fn all_ready(&self) -> bool {
+        let slots = 0..self.slot_count();
+        slots.into_iter().all(|slot| {
+            let worker = self.in_slot(slot).and_then(|id| self.get(id));
+            worker.is_some_and(|worker| worker.ready)
+        })
+    }
+
+    /// The number of the next app worker; none is used twice.
+    pub(super) fn take_id(&mut self) -> u32 {
+        let id = self.next_id;
+        self.next_id += 1;
+        id
     }
 
     /// The number that a worker is shown with.
@@ -276,8 +294,8 @@ impl Core {
 
     /// Starts a worker for a slot; whether it takes the slot at once is the caller's.
     pub(super) fn fork_worker(&mut self, now: Instant, slot: u32, reason: ForkReason) -> u32 {
-        let id = self.workers.next_id;
-        self.workers.next_id += 1;
+        let taken = self.take_waiting(now, slot, reason);
+        let id = taken.map_or_else(|| self.workers.take_id(), |(id, _)| id);
         let worker = Worker {
             slot,
             pid: None,
@@ -290,6 +308,7 @@ impl Core {
             exited_after_disconnect: false,
             ending: None,
             doomed: false,
+            waits: taken.is_some(),
             can_drain: false,
             refork: Refork::Disabled,
             inspect_port: self.workers.take_inspect_port(),
@@ -300,17 +319,31 @@ impl Core {
         };
         let inspect_port = worker.inspect_port;
         self.workers.by_id.insert(id, worker);
-        self.output(Output::Spawn(SpawnSpec {
-            child: ChildId::App(id),
-            inspect_port,
-            slot: Some(slot),
-            slots: self.workers.slot_count(),
-        }));
+        match taken {
+            None => self.output(Output::Spawn(SpawnSpec {
+                child: ChildId::App(id),
+                inspect_port,
+                slot: Some(slot),
+                slots: self.workers.slot_count(),
+                waits: false,
+            })),
+            Some((_, Some(pid))) => self.on_worker_spawned(now, id, pid),
+            // It is being made.
+            Some((_, None)) => {}
+        }
         id
     }
 
     pub(super) fn on_worker_spawned(&mut self, now: Instant, id: u32, pid: i32) {
         self.workers.set_pid(id, pid);
+        let Some(worker) = self.workers.get_mut(id) else {
+            return;
+        };
+        let child = ChildId::App(id);
+        if std::mem::take(&mut worker.waits) {
+            let slot = worker.slot;
+            self.output(Output::Release { child, slot });
+        }
         let Some(worker) = self.workers.get(id) else {
             return;
         };
@@ -325,13 +358,14 @@ impl Core {
             workers,
         });
         self.tell_debug_port("app", inspect_port, pid);
-        self.end_latecomer(now, ChildId::App(id));
+        self.end_latecomer(now, child);
         self.end_if_unwanted(now, id);
     }
 
     pub(super) fn on_spawn_failed(&mut self, now: Instant, child: ChildId, reason: String) {
         match child {
             ChildId::Agent(_) => self.on_agent_spawn_failed(now, reason),
+            ChildId::App(id) if self.waiting.has(id) => self.on_waiting_spawn_failed(now, id),
             ChildId::App(id) => self.on_worker_spawn_failed(now, id, reason),
         }
     }

@@ -136,6 +136,8 @@ impl Engine {
         let Some(entry) = self.children.get_mut(&child) else {
             return;
         };
+        // One that waits for it leaves then.
+        entry.gate = None;
         if entry.channel.take().is_none() {
             return;
         }

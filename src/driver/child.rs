@@ -1,7 +1,7 @@
 //! One child: its process id, its channel, and what waits to be read and written there.
 
 use std::collections::HashSet;
-use std::io::{self, IoSlice};
+use std::io::{self, IoSlice, PipeWriter};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::rc::Rc;
 
@@ -67,6 +67,9 @@ pub(super) struct Child {
     pub(super) held_by_events: bool,
     /// The core knows that it is not read.
     pub(super) is_paused: bool,
+    /// It waits until something is written here, or this is closed. What it says is left in its
+    /// channel meanwhile.
+    pub(super) gate: Option<PipeWriter>,
     limits: ChildLimits,
 }
 
@@ -90,6 +93,7 @@ impl Child {
             held_by: HashSet::new(),
             held_by_events: false,
             is_paused: false,
+            gate: None,
             limits,
         }
     }
@@ -132,10 +136,12 @@ impl Child {
         self.held_by_events || !self.held_by.is_empty()
     }
 
-    /// Reads the child only while nobody holds it back.
+    /// Reads the child only while nobody holds it back, and it does not wait.
     pub(super) fn regulate(&self) {
         if let Some(channel) = &self.channel {
-            channel.read_gate.set(!self.is_held());
+            channel
+                .read_gate
+                .set(!self.is_held() && self.gate.is_none());
         }
     }
 }

@@ -142,6 +142,7 @@ impl Engine {
             };
             match output {
                 Output::Spawn(spec) => self.spawn(&spec),
+                Output::Release { child, slot } => self.release(child, slot),
                 Output::Send { child, frame } => self.send(child, frame),
                 Output::Disconnect { child } => self.close_channel(child),
                 Output::Signal { child, signal } => self.signal(child, signal),

@@ -11,6 +11,7 @@ mod hang_stack;
 mod listeners;
 mod messages;
 mod peeking;
+mod prestarting;
 mod races;
 mod reloading;
 mod restarting;
@@ -68,6 +69,10 @@ pub(super) struct World {
     next_conn: u64,
     seqs: BTreeMap<u32, u64>,
     pub spawns: Vec<SpawnSpec>,
+    /// Children that were started ahead of time and not released.
+    pub waiting: BTreeSet<ChildId>,
+    /// Those that were, with their slots.
+    pub releases: Vec<(ChildId, u32)>,
     /// The next spawns fail.
     pub spawn_fails: bool,
     /// The next binds fail with this errno.
@@ -113,6 +118,7 @@ pub(super) fn settings(workers: u32) -> Settings {
             seed: 1,
         },
         watchdog: None,
+        prestart: PrestartSettings::default(),
         app_close_timeout: Duration::from_secs(5),
         agent_close_timeout: Duration::from_secs(3),
         hold: HoldLimits {
@@ -153,6 +159,8 @@ impl World {
             next_conn: 0,
             seqs: BTreeMap::new(),
             spawns: Vec::new(),
+            waiting: BTreeSet::new(),
+            releases: Vec::new(),
             spawn_fails: false,
             listen_errno: None,
             listen_later: false,
@@ -365,6 +373,10 @@ impl World {
         assert!(!self.closed, "after the last event: {output:?}");
         match output {
             Output::Spawn(spec) => self.spawn(spec),
+            Output::Release { child, slot } => {
+                assert!(self.waiting.remove(&child), "{child:?} does not wait");
+                self.releases.push((child, slot));
+            }
             Output::Send { child, frame } => self.send(child, frame),
             Output::Disconnect { .. } if self.disconnect_later => {}
             Output::Disconnect { child } => self.feed(Input::Disconnected { child }),
@@ -435,6 +447,9 @@ impl World {
 
     fn spawn(&mut self, spec: SpawnSpec) {
         let child = spec.child;
+        if spec.waits {
+            self.waiting.insert(child);
+        }
         self.spawns.push(spec);
         if self.spawn_fails {
             self.feed(Input::SpawnFailed {
@@ -458,6 +473,7 @@ impl World {
     }
 
     fn send(&mut self, child: ChildId, frame: Frame) {
+        assert!(!self.waiting.contains(&child), "{child:?} waits");
         let (text, handle) = match frame {
             Frame::Message { head, tail } => ([head, tail].concat(), None),
             Frame::Handle { text, handle } => (text.to_vec(), Some(handle)),

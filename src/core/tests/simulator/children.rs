@@ -28,6 +28,8 @@ pub struct Proc {
     /// When it was sent SIGKILL.
     pub killed: Option<Duration>,
     pub dying: bool,
+    /// It was started ahead of time and not released.
+    pub waits: bool,
     pub hung: bool,
     pub stuck: bool,
     /// The master does not read it.
@@ -86,7 +88,7 @@ impl Item {
 impl Proc {
     /// The core can hear from it.
     pub fn can_speak(&self) -> bool {
-        self.reported && self.connected && !self.paused && !self.hung
+        self.reported && self.connected && !self.paused && !self.hung && !self.waits
     }
 
     /// It serves, as far as the core can know.
@@ -172,7 +174,8 @@ impl Sim {
         };
         self.next_pid += 1;
         let proc = Proc {
-            slot: spec.slot,
+            // One that waits has no slot yet, whatever it was made for.
+            slot: spec.slot.filter(|_| !spec.waits),
             pid: self.next_pid,
             reported: false,
             connected: true,
@@ -181,6 +184,7 @@ impl Sim {
             left: false,
             killed: None,
             dying: false,
+            waits: spec.waits,
             hung: false,
             stuck: false,
             paused: false,
@@ -219,7 +223,7 @@ impl Sim {
         let Some(proc) = self.procs.get_mut(&child).filter(|proc| proc.connected) else {
             return;
         };
-        if proc.hung || proc.paused {
+        if proc.hung || proc.paused || proc.waits {
             return self.plan(Duration::from_secs(1), Happening::Boot(child));
         }
         proc.booted += 1;
@@ -297,8 +301,24 @@ impl Sim {
         }
     }
 
+    /// A child that waits may go on.
+    pub fn release(&mut self, child: ChildId, slot: u32) {
+        let since = (self.fair, self.stalls);
+        let proc = self.procs.get_mut(&child).filter(|proc| proc.connected);
+        // It may have ended, which the core does not know yet.
+        if let Some(proc) = proc {
+            assert!(proc.waits, "{child:?} does not wait");
+            assert!(proc.reported, "{child:?} is released before it exists");
+            proc.waits = false;
+            proc.slot = Some(slot);
+            proc.forked_at = since;
+        }
+    }
+
     /// A frame has come to a child.
     pub fn receive(&mut self, child: ChildId, frame: Frame) {
+        let waits = self.procs.get(&child).is_some_and(|proc| proc.waits);
+        assert!(!waits, "{child:?} waits, and is sent {frame:?}");
         let item = match frame {
             Frame::Message { head, .. } => {
                 self.check_delivery(Receiver::Child(child), &head);
@@ -678,7 +698,7 @@ impl Sim {
         if let Some(proc) = self
             .procs
             .get_mut(&child)
-            .filter(|proc| proc.connected && !proc.paused)
+            .filter(|proc| proc.connected && !proc.paused && !proc.waits)
         {
             proc.paused = true;
             let after = self.random.millis(0..8000);
@@ -701,7 +721,7 @@ impl Sim {
         if let Some(proc) = self
             .procs
             .get_mut(&child)
-            .filter(|proc| proc.connected && !proc.full)
+            .filter(|proc| proc.connected && !proc.full && !proc.waits)
         {
             proc.full = true;
             let after = self.random.millis(0..40_000);

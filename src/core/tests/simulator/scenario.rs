@@ -6,7 +6,9 @@ use bytes::Bytes;
 
 use super::random::Random;
 use crate::core::client_key::{ClientKey, KeyBy};
-use crate::core::event::{DrainLimits, HoldLimits, RestartSettings, Settings, WatchdogSettings};
+use crate::core::event::{
+    DrainLimits, HoldLimits, PrestartSettings, RestartSettings, Settings, WatchdogSettings,
+};
 use crate::core::tests::{MASTER, settings};
 
 /// The port of the application.
@@ -57,7 +59,7 @@ pub struct Hazards {
 }
 
 impl Scenario {
-    pub fn draw(random: &mut Random, crowd: bool) -> Self {
+    pub fn draw(seed: u64, random: &mut Random, crowd: bool) -> Self {
         let workers = if crowd {
             random.pick(&[200, 500, 1000, 2000])
         } else {
@@ -71,7 +73,10 @@ impl Scenario {
         };
         let violence = random.pick(&[1, 4, 4, 12]);
         Self {
-            settings: draw_settings(random, workers),
+            settings: Settings {
+                prestart: prestart_of(seed),
+                ..draw_settings(random, workers)
+            },
             prompt: random.chance(500),
             steps,
             is_kind_at_the_end: random.chance(500),
@@ -116,6 +121,16 @@ impl Hazards {
             fickle: some(80),
         }
     }
+}
+
+/// By the seed itself, and not drawn: so the runs of other seeds stay what they were.
+fn prestart_of(seed: u64) -> PrestartSettings {
+    let (at_start, spares) = match seed % 5 {
+        0 => (true, 0),
+        2 => (true, 2),
+        _ => (false, u32::from(seed % 7 == 2)),
+    };
+    PrestartSettings { at_start, spares }
 }
 
 fn draw_settings(random: &mut Random, workers: u32) -> Settings {

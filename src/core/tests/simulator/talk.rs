@@ -106,7 +106,9 @@ impl Sim {
         let children = self.procs.iter().filter(|(_, proc)| proc.reported);
         let apps = children
             .clone()
-            .filter(|(child, proc)| matches!(child, ChildId::App(_)) && proc.connected)
+            .filter(|(child, proc)| {
+                matches!(child, ChildId::App(_)) && proc.connected && !proc.waits
+            })
             .map(|(&child, proc)| (child, proc.pid, true));
         // To an agent whose channel is closed anything may be sent: nothing arrives.
         let agents = children

@@ -103,7 +103,7 @@ pub struct Sim {
 impl Sim {
     pub fn new(seed: u64, crowd: bool, told: bool) -> Self {
         let mut random = Random::new(seed);
-        let scenario = Scenario::draw(&mut random, crowd);
+        let scenario = Scenario::draw(seed, &mut random, crowd);
         Self {
             core: Core::new(scenario.settings.clone()),
             random,
@@ -207,6 +207,7 @@ impl Sim {
     fn perform_one(&mut self, output: Output) {
         match output {
             Output::Spawn(spec) => self.spawn(&spec),
+            Output::Release { child, slot } => self.release(child, slot),
             Output::Send { child, frame } => self.receive(child, frame),
             Output::Disconnect { child } => {
                 if self.procs.contains_key(&child) {
