@@ -100,6 +100,7 @@ text { font: 13px system-ui, -apple-system, "Segoe UI", "Liberation Sans", sans-
 .title { font-weight: 600 }
 .label, .note { fill: #57606a }
 .note { font-size: 11px }
+.value { paint-order: stroke; stroke: #ffffff; stroke-width: 5px }
 .label.ours, .value.ours { fill: #0550ae; font-weight: 600 }
 .bar { fill: #b6bec7 }
 .bar.ours { fill: #2f81f7 }
@@ -109,6 +110,7 @@ text { font: 13px system-ui, -apple-system, "Segoe UI", "Liberation Sans", sans-
 @media (prefers-color-scheme: dark) {
   text { fill: #e6edf3 }
   .label, .note { fill: #9198a1 }
+  .value { stroke: #0d1117 }
   .label.ours, .value.ours { fill: #79c0ff }
   .bar { fill: #4b535d }
   .bar.ours { fill: #388bfd }
