@@ -53,6 +53,8 @@ async function main() {
   const agent = master.agentWorker.instance;
   if (agent) console.log(agent.status);
   const { agent: agents, worker: workers }: { agent: number; worker: number } = master.workerManager.count();
+  const { fullOutboxes, pausedSenders } = master.workerManager.getWaits();
+  console.log(fullOutboxes + pausedSenders);
   console.log(agents + workers, master.options.clusterPort.toFixed(), master.options.port?.toFixed());
 
   master.messenger.send({ action: 'hello', to: 'app', data: { any: 'thing' } });

@@ -40,6 +40,7 @@ const OURS = 'egg-cluster-rs';
 const FIXTURES = {
   minimal: { baseDir: path.join(BENCH, 'fixture'), framework: path.join(BENCH, 'fixture', 'framework') },
   relay: { baseDir: path.join(BENCH, 'fixture'), framework: path.join(BENCH, 'fixture', 'relay') },
+  'relay-egg': { baseDir: path.join(BENCH, 'fixture'), framework: path.join(BENCH, 'fixture', 'relay-egg') },
   egg: { baseDir: path.join(BENCH, 'fixture', 'egg') },
 };
 

@@ -10,12 +10,14 @@ const MIB = 1024 * 1024;
 /** In all, in blocks; memory is looked at after each. */
 const CONNECTIONS = 1_000_000;
 const MESSAGES = 100_000;
-const BLOCKS = 20;
+const BLOCKS = 40;
 /** Blocks that the slope is of: by the first ones, heaps come to the size that they keep. */
-const STEADY_BLOCKS = 10;
+const STEADY_BLOCKS = 20;
 const WORKERS = 2;
 
-/** Resident memory of the master during a million connections and a hundred thousand messages. */
+/**
+ * Resident memory of the master during a million connections and a hundred thousand messages. A run takes ten minutes or more.
+ */
 module.exports = {
   name: 'growth',
   title: `Growth of the master over ${CONNECTIONS} connections and ${MESSAGES} messages`,
@@ -37,10 +39,10 @@ module.exports = {
 async function measureGrowth({ peers, settings, progress }) {
   const masters = [];
   try {
-    for (const peer of peers) masters.push(await startMaster(peer, { workers: WORKERS, fixture: 'relay' }));
+    for (const peer of peers) masters.push(await startMaster(peer, { workers: WORKERS, fixture: 'relay-egg' }));
     const points = Object.fromEntries(masters.map(({ label }) => [ label, { failed: 0, rss: [] } ]));
     for (let block = 1; block <= BLOCKS; block++) {
-      for (const master of masters) await runBlock(master, settings, points[master.label]);
+      for (const master of masters) await runBlock(master, settings, points[master.label], progress);
       progress(`${block * (CONNECTIONS / BLOCKS)} connections: `
         + masters.map(({ label }) => `${label} ${points[label].rss[block - 1].toFixed(1)} MiB`).join(', '));
     }
@@ -50,9 +52,10 @@ async function measureGrowth({ peers, settings, progress }) {
   }
 }
 
-async function runBlock(master, { concurrency }, point) {
+async function runBlock(master, { concurrency }, point, progress) {
   const connections = CONNECTIONS / BLOCKS;
   const load = await runLoad({ port: master.port, connections, concurrency });
+  if (load.failed > 0) progress(`${master.label}: ${JSON.stringify(load.outcomes)}`);
   const count = MESSAGES / BLOCKS / 2;
   const down = await runMessages(master, { route: 'agentToApps', count, bytes: 1000 });
   const up = await runMessages(master, { route: 'appToAgent', count, bytes: 1000 });
