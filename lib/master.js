@@ -26,7 +26,7 @@ const { ignoredOptions, threadOptions } = require('./threads');
 const { WorkerManager, AgentWorker, AppWorker } = require('./views');
 
 const FULL_DISK = [ 'ENOSPC', 'EDQUOT', 'EFBIG', 'EIO' ];
-const IDLE_SNAPSHOT = { phase: 'starting', agent: null, workers: [], slots: [], agentSlot: null };
+const IDLE_SNAPSHOT = { phase: 'starting', agent: null, workers: [], slots: [], agentSlot: null, timers: 0 };
 
 class Master extends EventEmitter {
   #native = null;

@@ -29,9 +29,10 @@ process.on('exit', () => running.forEach(child => child.kill('SIGKILL')));
 class Master {
   /**
    * @param {{name: string, label: string}} peer - one of bench/lib/peers
-   * @param {{port: number, sticky: boolean, extra: Object, runName: string}} setting - how to run it; `extra` are more options
+   * @param {{port: number, sticky: boolean, extra: Object, runName: string, starter?: string[]}} setting - how to run it; `extra` are
+   *   more options, `starter` is the script, after arguments of Node
    */
-  constructor(peer, { port, sticky, extra, runName }) {
+  constructor(peer, { port, sticky, extra, runName, starter = [ STARTER ] }) {
     this.port = port;
     const name = `${runName}-${peer.label.replace(/\W+/g, '-')}`;
     fs.mkdirSync(LOGS, { recursive: true });
@@ -43,7 +44,7 @@ class Master {
       baseDir: path.join(CHAOS, 'fixture'), framework: path.join(CHAOS, 'fixture', 'framework'),
       port, sticky, workers: WORKERS, env: 'prod', ...extra,
     };
-    this.child = this.#spawn(peer, options, ledgerFile);
+    this.child = this.#spawn(peer, options, ledgerFile, starter);
     this.pid = this.child.pid;
     /** `{code, signal, at}` once it has ended. */
     this.ended = null;
@@ -54,9 +55,9 @@ class Master {
     }));
   }
 
-  #spawn(peer, options, ledgerFile) {
+  #spawn(peer, options, ledgerFile, starter) {
     const log = fs.openSync(this.logFile, 'w');
-    const child = spawn(process.execPath, [ STARTER, PEERS[peer.name].module, JSON.stringify(options) ], {
+    const child = spawn(process.execPath, [ ...starter, PEERS[peer.name].module, JSON.stringify(options) ], {
       cwd: path.resolve(CHAOS, '..'),
       env: { ...process.env, NODE_ENV: 'production', EGG_MASTER_CLOSE_TIMEOUT: String(GRACE_MS), CHAOS_LEDGER: ledgerFile },
       stdio: [ 'ignore', log, log, 'ipc' ],
@@ -122,7 +123,7 @@ class Master {
 
 /**
  * @param {{name: string, label: string}} peer - who
- * @param {{sticky: boolean, extra: Object, runName: string, random: Object}} setting - how
+ * @param {{sticky: boolean, extra: Object, runName: string, starter?: string[], random: Object}} setting - how
  * @return {Promise<Master>} one that serves
  */
 async function startMaster(peer, { random, ...setting }) {

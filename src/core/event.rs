@@ -107,6 +107,17 @@ pub enum Input {
         /// Who is read.
         child: ChildId,
     },
+    /// Nothing can be written to the child for the time being, because the system is short of
+    /// something: it does not hear what it is asked.
+    WritingPaused {
+        /// Who is not written to.
+        child: ChildId,
+    },
+    /// The child is written to again.
+    WritingResumed {
+        /// Who is written to.
+        child: ChildId,
+    },
     /// The outbox of a child holds more than its high-water mark.
     OutboxFull {
         /// The slow receiver.
@@ -1056,6 +1067,8 @@ pub struct Snapshot {
     pub slots: Vec<SlotView>,
     /// The place of the agent.
     pub agent_slot: Option<SlotView>,
+    /// How many timers are set.
+    pub timers: usize,
 }
 
 impl Snapshot {
@@ -1067,6 +1080,7 @@ impl Snapshot {
             workers: Vec::new(),
             slots: Vec::new(),
             agent_slot: None,
+            timers: 0,
         }
     }
 }

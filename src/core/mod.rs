@@ -159,6 +159,8 @@ impl Core {
             Input::Pong { child } => self.on_pong(child),
             Input::ReadingPaused { child } => self.set_unheard(child, true),
             Input::ReadingResumed { child } => self.set_unheard(child, false),
+            Input::WritingPaused { child } => self.set_unasked(now, child, true),
+            Input::WritingResumed { child } => self.set_unasked(now, child, false),
             Input::OutboxFull { child } => {
                 let limit = self.settings.limits.stall_timeout;
                 self.timers.set_if_idle(Timer::Stall(child), now + limit);
@@ -197,7 +199,7 @@ impl Core {
                 }
                 Timer::Probation(id) => self.end_probation(now, id),
                 Timer::Recent => self.release_recent(now),
-                Timer::Stall(child) => self.kill_unresponsive(child),
+                Timer::Stall(child) => self.on_stalled(now, child),
                 Timer::FailDeadline => self.kill_all(),
                 Timer::RetryRefused(listener) => self.retry_refused(now, listener),
                 Timer::HeldTooLong(listener) => self.close_held_too_long(now, listener),
@@ -228,6 +230,7 @@ impl Core {
             workers: self.workers.views(),
             slots: self.slot_views(),
             agent_slot: Some(self.agent_slot_view()),
+            timers: self.timers.count(),
         }
     }
 

@@ -86,6 +86,11 @@ impl Timers {
         self.order.retain(|(_, timer)| !which(timer));
     }
 
+    /// How many run.
+    pub fn count(&self) -> usize {
+        self.deadlines.len()
+    }
+
     /// The next deadline.
     pub fn next(&self) -> Option<Instant> {
         self.order.first().map(|&(at, _)| at)

@@ -158,7 +158,7 @@ impl Engine {
             ready.clear_ready();
         }
         self.settle();
-        flush == Flush::Starved
+        matches!(flush, Flush::Barred | Flush::Starved)
     }
 
     pub(super) fn flush(&mut self, child: ChildId) -> Flush {
@@ -177,8 +177,23 @@ impl Engine {
             }
             Flush::Drained
         });
+        self.tell_whether_starved(child, flush == Flush::Starved);
         self.check_level(child);
         flush
+    }
+
+    /// The core should not wait for answers of children that cannot be asked.
+    fn tell_whether_starved(&mut self, child: ChildId, starved: bool) {
+        let Some(entry) = self.children.get_mut(&child) else {
+            return;
+        };
+        if std::mem::replace(&mut entry.is_starved, starved) != starved {
+            self.feed(if starved {
+                Input::WritingPaused { child }
+            } else {
+                Input::WritingResumed { child }
+            });
+        }
     }
 
     pub(super) fn check_level(&mut self, child: ChildId) {

@@ -65,6 +65,8 @@ pub(super) struct Child {
     pub(super) held_by_events: bool,
     /// The core knows that it is not read.
     pub(super) is_paused: bool,
+    /// The core knows that the system is too short of something to let anything be written to it.
+    pub(super) is_starved: bool,
     limits: ChildLimits,
 }
 
@@ -88,6 +90,7 @@ impl Child {
             held_by: HashSet::new(),
             held_by_events: false,
             is_paused: false,
+            is_starved: false,
             limits,
         }
     }
@@ -106,7 +109,7 @@ impl Child {
         };
         let flush = self.outbox.flush(&mut writer)?;
         // An answer of the child flushes the outbox by itself.
-        let waits = flush == Flush::Starved && self.outbox.awaits_answer();
+        let waits = flush == Flush::Barred && self.outbox.awaits_answer();
         channel.write_gate.set(flush != Flush::Drained && !waits);
         Ok(flush)
     }
