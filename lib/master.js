@@ -21,6 +21,7 @@ const Reloads = require('./reloads');
 const Reporter = require('./reporter');
 const { createLogger } = require('./logger');
 const { nativeConfig } = require('./native_config');
+const { outboxLimit } = require('./supervision');
 const { parseOptions, isProduction, readPackage } = require('./options');
 const { ignoredOptions, threadOptions } = require('./threads');
 const { WorkerManager, AgentWorker, AppWorker } = require('./views');
@@ -79,6 +80,8 @@ class Master extends EventEmitter {
       hasParent: this.#ownsProcess,
       route: (json, fromParent) => this.#route(json, fromParent),
       warn: (...args) => this.logger.warn(...args),
+      parentLimit: outboxLimit(this.options),
+      onParentFull: isFull => this.#native.parentFull(isFull),
     });
     const snapshot = () => this.#snapshot();
     this.workerManager = new WorkerManager(snapshot);
@@ -327,7 +330,7 @@ class Master extends EventEmitter {
         appWorkerFile: files.app,
         warn: (...args) => this.logger.warn(...args),
       });
-      this.#native = new this.#binding.NativeMaster(JSON.stringify(config), text => this.#onEvent(JSON.parse(text)));
+      this.#native = new this.#binding.NativeMaster(JSON.stringify(config), text => this.#onEvent(JSON.parse(text), text.length));
       if (this.#hasThreads) this.#threads = this.#threadDriver(files);
       if (this.closed) {
         this.#closeNative();
@@ -382,11 +385,11 @@ class Master extends EventEmitter {
     }
   }
 
-  #onEvent(event) {
+  #onEvent(event, length) {
     this.#reporter.report(event);
     this.#failure.note(event);
     const effect = Master.#EFFECTS[event.type];
-    if (effect) effect(this, event);
+    if (effect) effect(this, event, length);
   }
 
   /** What native events do here, apart from their log lines. */
@@ -412,7 +415,7 @@ class Master extends EventEmitter {
       master.#ready.set(true);
     },
     'message': (master, { message }) => master.#announce(message.action, message.data),
-    'to-parent': (master, { message }) => master.messenger.sendToParent(message),
+    'to-parent': (master, { message }, length) => master.messenger.sendToParent(message, length),
     'reload-started': master => master.#reloads.started(),
     'reload-done': master => {
       master.#reloads.done();

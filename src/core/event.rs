@@ -128,6 +128,10 @@ pub enum Input {
         /// The receiver.
         child: ChildId,
     },
+    /// More waits for the parent than may.
+    ParentFull,
+    /// Most of it is read, or the parent has closed its channel.
+    ParentDrained,
     /// The channel is gone: read to its end, broken, or closed by [`Output::Disconnect`].
     Disconnected {
         /// Whose channel.
@@ -354,6 +358,8 @@ pub enum Output {
         /// How many.
         bytes: usize,
     },
+    /// Nobody has to wait for the parent any more: what is sent to it is dropped from now on.
+    ForgetParent,
     /// Tell the JavaScript face.
     Emit(Event),
 }
@@ -874,6 +880,13 @@ pub enum Event {
     AcceptFailed {
         /// The positive errno.
         errno: i32,
+    },
+    /// The parent has not read its messages for long. Those of children are dropped until it does.
+    ParentDeaf,
+    /// The parent reads again.
+    ParentReads {
+        /// How many messages were dropped.
+        dropped: u64,
     },
     /// A message for the master: `master.emit(action, data)`.
     Message {

@@ -27,6 +27,7 @@
 //! | [`scheduler`] | the choice of a worker, round robin |
 //! | [`affinity`] | the choice of a slot, sticky mode |
 //! | [`client_key`] | what names a client in sticky mode |
+//! | [`parent`] | messages to a parent that does not read them |
 //! | [`peeking`] | connections whose first bytes are awaited, for that |
 //! | [`head`], [`proxy_header`], [`trust`] | reading those bytes, and whom to believe |
 //! | [`router`] | messages among parent, master, agent and apps |
@@ -47,6 +48,7 @@ pub mod head;
 mod hold;
 mod intensity;
 mod lifecycle;
+mod parent;
 mod peeking;
 pub(crate) mod proxy_header;
 mod recent;
@@ -73,6 +75,7 @@ use drain::Drains;
 use event::{ChildId, Command, Event, Frame, Input, Output, Settings, Snapshot};
 use handoff::Sticky;
 use lifecycle::Phase;
+use parent::Parent;
 use peeking::Peeking;
 use recent::Recent;
 use reload::Reload;
@@ -100,6 +103,7 @@ pub struct Core {
     restarts: Restarts,
     watchdog: Watchdog,
     peeking: Peeking,
+    parent: Parent,
     failed_checks: u32,
     bad_messages: HashMap<ChildId, u32>,
     timers: Timers,
@@ -139,6 +143,7 @@ impl Core {
             listeners: Listeners::default(),
             recent: Recent::default(),
             peeking: Peeking::default(),
+            parent: Parent::default(),
             failed_checks: 0,
             bad_messages: HashMap::new(),
             timers: Timers::default(),
@@ -161,6 +166,8 @@ impl Core {
             Input::ReadingResumed { child } => self.set_unheard(child, false),
             Input::WritingPaused { child } => self.set_unasked(now, child, true),
             Input::WritingResumed { child } => self.set_unasked(now, child, false),
+            Input::ParentFull => self.on_parent_full(now),
+            Input::ParentDrained => self.on_parent_drained(),
             Input::OutboxFull { child } => {
                 let limit = self.settings.limits.stall_timeout;
                 self.timers.set_if_idle(Timer::Stall(child), now + limit);
@@ -199,6 +206,7 @@ impl Core {
                 }
                 Timer::Probation(id) => self.end_probation(now, id),
                 Timer::Recent => self.release_recent(now),
+                Timer::ParentStall => self.on_parent_stalled(),
                 Timer::Stall(child) => self.on_stalled(now, child),
                 Timer::FailDeadline => self.kill_all(),
                 Timer::RetryRefused(listener) => self.retry_refused(now, listener),

@@ -24,6 +24,8 @@ pub enum Timer {
     Mute(ChildId),
     /// A child has not read its channel for long.
     Stall(ChildId),
+    /// The parent has not read its channel for long.
+    ParentStall,
     /// All children had the time to leave after a failed start.
     FailDeadline,
     /// Offer connections again to workers that refused one.

@@ -63,6 +63,8 @@ pub(super) struct Child {
     pub(super) held_by: HashSet<ChildId>,
     /// It is not read until JavaScript has dealt with the events that its messages make.
     pub(super) held_by_events: bool,
+    /// It is not read until the parent has read most of its messages.
+    pub(super) held_by_parent: bool,
     /// The core knows that it is not read.
     pub(super) is_paused: bool,
     /// The core knows that the system is too short of something to let anything be written to it.
@@ -89,6 +91,7 @@ impl Child {
             is_dirty: false,
             held_by: HashSet::new(),
             held_by_events: false,
+            held_by_parent: false,
             is_paused: false,
             is_starved: false,
             limits,
@@ -130,7 +133,7 @@ impl Child {
 
     /// Somebody has not kept up with what it sends.
     pub(super) fn is_held(&self) -> bool {
-        self.held_by_events || !self.held_by.is_empty()
+        self.held_by_events || self.held_by_parent || !self.held_by.is_empty()
     }
 
     /// Reads the child only while nobody holds it back.
