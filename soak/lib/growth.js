@@ -7,7 +7,8 @@ const { median } = require('../../bench/lib/stats');
 const MIB = 2 ** 20;
 
 /**
- * What is looked at, and by how much it may be more in the second half. Counts may not. Memory may: the allocators of
+ * What is looked at, and by how much it may be more in the second half. Counts may not, but for one timer of the core: that of
+ * connections which have waited is set until its time is over, whether they wait still or not. Memory may: the allocators of
  * C and of V8 keep pages as they please. What really leaks goes on, and passes every bound with time.
  */
 const FIGURES = [
@@ -18,7 +19,7 @@ const FIGURES = [
   { title: 'descriptors of the guardian', of: ({ guardian }) => guardian.descriptors, slack: 0 },
   { title: 'threads of the master', of: ({ master }) => master.threads, slack: 0 },
   { title: 'zombies', of: ({ master }) => master.zombies, slack: 0 },
-  { title: 'timers of the core', of: ({ master }) => master.coreTimers, slack: 0 },
+  { title: 'timers of the core', of: ({ master }) => master.coreTimers, slack: 1 },
   { title: 'timers of the JavaScript', of: ({ master }) => master.timers, slack: 0 },
   { title: 'children of the master', of: ({ master }) => master.children, slack: 0 },
 ];
