@@ -221,10 +221,10 @@ export interface LimitsOptions {
   lineBytes?: number | null;
   /**
    * When more bytes than this wait to be read by it, whoever sends to it is not read until a quarter
-   * is left. 65536 to 536870912. Default: 16777216 (16 MiB).
+   * is left. 65536 to 536870912. Default: 16777216 (16 MiB). The same holds for the parent process.
    */
   outboxBytes?: number | null;
-  /** When so many wait for so long, in ms, from 1000, it is killed. Default: 30000. */
+  /** When so many wait for so long, in ms, from 1000, it is killed; what is sent to the parent is dropped until it reads. Default: 30000. */
   stallTimeout?: number | null;
   /** How many ports, unix sockets and datagram sockets it may listen on, 1 to 100000; one more fails with EMFILE. Default: 256. */
   listeners?: number | null;

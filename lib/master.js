@@ -21,13 +21,14 @@ const Reloads = require('./reloads');
 const Reporter = require('./reporter');
 const { createLogger } = require('./logger');
 const { nativeConfig } = require('./native_config');
+const { outboxLimit } = require('./supervision');
 const { parseOptions, isProduction, readPackage } = require('./options');
 const { ignoredOptions, threadOptions } = require('./threads');
 const { WorkerManager, AgentWorker, AppWorker } = require('./views');
 
 const FULL_DISK = [ 'ENOSPC', 'EDQUOT', 'EFBIG', 'EIO' ];
 const IDLE_SNAPSHOT = {
-  phase: 'starting', agent: null, workers: [], slots: [], agentSlot: null, waits: { fullOutboxes: 0, pausedSenders: 0 },
+  phase: 'starting', agent: null, workers: [], slots: [], agentSlot: null, waits: { fullOutboxes: 0, pausedSenders: 0 }, timers: 0,
 };
 
 class Master extends EventEmitter {
@@ -81,6 +82,8 @@ class Master extends EventEmitter {
       hasParent: this.#ownsProcess,
       route: (json, fromParent) => this.#route(json, fromParent),
       warn: (...args) => this.logger.warn(...args),
+      parentLimit: outboxLimit(this.options),
+      onParentFull: isFull => this.#native.parentFull(isFull),
     });
     const snapshot = () => this.#snapshot();
     this.workerManager = new WorkerManager(snapshot);
@@ -336,7 +339,7 @@ class Master extends EventEmitter {
         isEgg3Worker: this.#isEgg3Worker(files.app),
         warn: (...args) => this.logger.warn(...args),
       });
-      this.#native = new this.#binding.NativeMaster(JSON.stringify(config), text => this.#onEvent(JSON.parse(text)));
+      this.#native = new this.#binding.NativeMaster(JSON.stringify(config), text => this.#onEvent(JSON.parse(text), text.length));
       if (this.#hasThreads) this.#threads = this.#threadDriver(files);
       if (this.closed) {
         this.#closeNative();
@@ -391,11 +394,11 @@ class Master extends EventEmitter {
     }
   }
 
-  #onEvent(event) {
+  #onEvent(event, length) {
     this.#reporter.report(event);
     this.#failure.note(event);
     const effect = Master.#EFFECTS[event.type];
-    if (effect) effect(this, event);
+    if (effect) effect(this, event, length);
   }
 
   /** What native events do here, apart from their log lines. */
@@ -421,7 +424,7 @@ class Master extends EventEmitter {
       master.#ready.set(true);
     },
     'message': (master, { message }) => master.#announce(message.action, message.data),
-    'to-parent': (master, { message }) => master.messenger.sendToParent(message),
+    'to-parent': (master, { message }, length) => master.messenger.sendToParent(message, length),
     'reload-started': master => master.#reloads.started(),
     'reload-done': master => {
       master.#reloads.done();

@@ -107,6 +107,17 @@ pub enum Input {
         /// Who is read.
         child: ChildId,
     },
+    /// Nothing can be written to the child for the time being, because the system is short of
+    /// something: it does not hear what it is asked.
+    WritingPaused {
+        /// Who is not written to.
+        child: ChildId,
+    },
+    /// The child is written to again.
+    WritingResumed {
+        /// Who is written to.
+        child: ChildId,
+    },
     /// The outbox of a child holds more than its high-water mark.
     OutboxFull {
         /// The slow receiver.
@@ -117,6 +128,10 @@ pub enum Input {
         /// The receiver.
         child: ChildId,
     },
+    /// More waits for the parent than may.
+    ParentFull,
+    /// Most of it is read, or the parent has closed its channel.
+    ParentDrained,
     /// The channel is gone: read to its end, broken, or closed by [`Output::Disconnect`].
     Disconnected {
         /// Whose channel.
@@ -350,6 +365,8 @@ pub enum Output {
         /// How many.
         bytes: usize,
     },
+    /// Nobody has to wait for the parent any more: what is sent to it is dropped from now on.
+    ForgetParent,
     /// Tell the JavaScript face.
     Emit(Event),
 }
@@ -884,6 +901,13 @@ pub enum Event {
         /// The positive errno.
         errno: i32,
     },
+    /// The parent has not read its messages for long. Those of children are dropped until it does.
+    ParentDeaf,
+    /// The parent reads again.
+    ParentReads {
+        /// How many messages were dropped.
+        dropped: u64,
+    },
     /// A message for the master: `master.emit(action, data)`.
     Message {
         /// The message.
@@ -1076,6 +1100,8 @@ pub struct Snapshot {
     pub slots: Vec<SlotView>,
     /// The place of the agent.
     pub agent_slot: Option<SlotView>,
+    /// How many timers are set.
+    pub timers: usize,
     /// What has had to wait.
     pub waits: Waits,
 }
@@ -1101,6 +1127,7 @@ impl Snapshot {
             slots: Vec::new(),
             agent_slot: None,
             waits: Waits::default(),
+            timers: 0,
         }
     }
 }

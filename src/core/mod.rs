@@ -28,6 +28,7 @@
 //! | [`scheduler`] | the choice of a worker, round robin |
 //! | [`affinity`] | the choice of a slot, sticky mode |
 //! | [`client_key`] | what names a client in sticky mode |
+//! | [`parent`] | messages to a parent that does not read them |
 //! | [`peeking`] | connections whose first bytes are awaited, for that |
 //! | [`head`], [`proxy_header`], [`trust`] | reading those bytes, and whom to believe |
 //! | [`router`] | messages among parent, master, agent and apps |
@@ -48,6 +49,7 @@ pub mod head;
 mod hold;
 mod intensity;
 mod lifecycle;
+mod parent;
 mod peeking;
 mod prestart;
 pub(crate) mod proxy_header;
@@ -75,6 +77,7 @@ use drain::Drains;
 use event::{ChildId, Command, Event, Frame, Input, Output, Settings, Snapshot, Waits};
 use handoff::Sticky;
 use lifecycle::Phase;
+use parent::Parent;
 use peeking::Peeking;
 use prestart::Waiting;
 use recent::Recent;
@@ -105,6 +108,7 @@ pub struct Core {
     restarts: Restarts,
     watchdog: Watchdog,
     peeking: Peeking,
+    parent: Parent,
     failed_checks: u32,
     bad_messages: HashMap<ChildId, u32>,
     waits: Waits,
@@ -146,6 +150,7 @@ impl Core {
             listeners: Listeners::default(),
             recent: Recent::default(),
             peeking: Peeking::default(),
+            parent: Parent::default(),
             failed_checks: 0,
             bad_messages: HashMap::new(),
             waits: Waits::default(),
@@ -170,6 +175,10 @@ impl Core {
                 self.set_unheard(child, true);
             }
             Input::ReadingResumed { child } => self.set_unheard(child, false),
+            Input::WritingPaused { child } => self.set_unasked(now, child, true),
+            Input::WritingResumed { child } => self.set_unasked(now, child, false),
+            Input::ParentFull => self.on_parent_full(now),
+            Input::ParentDrained => self.on_parent_drained(),
             Input::OutboxFull { child } => {
                 self.waits.full_outboxes += 1;
                 let limit = self.settings.limits.stall_timeout;
@@ -210,7 +219,8 @@ impl Core {
                 }
                 Timer::Probation(id) => self.end_probation(now, id),
                 Timer::Recent => self.release_recent(now),
-                Timer::Stall(child) => self.kill_unresponsive(child),
+                Timer::ParentStall => self.on_parent_stalled(),
+                Timer::Stall(child) => self.on_stalled(now, child),
                 Timer::FailDeadline => self.kill_all(),
                 Timer::RetryRefused(listener) => self.retry_refused(now, listener),
                 Timer::HeldTooLong(listener) => self.close_held_too_long(now, listener),
@@ -242,6 +252,7 @@ impl Core {
             slots: self.slot_views(),
             agent_slot: Some(self.agent_slot_view()),
             waits: self.waits,
+            timers: self.timers.count(),
         }
     }
 

@@ -118,7 +118,9 @@ impl Core {
         match self.destination(from, &message.envelope) {
             Destination::Master => self.deliver_to_master(now, child, from, &message),
             Destination::Parent => {
-                if let Some(message) = stamped(&message, from, "parent") {
+                if self.may_tell_parent(child)
+                    && let Some(message) = stamped(&message, from, "parent")
+                {
                     self.emit(Event::ToParent { message });
                 }
             }

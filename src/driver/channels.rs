@@ -171,8 +171,23 @@ impl Engine {
             Flush::Drained
         });
         let level = entry.level();
+        self.tell_whether_starved(child, flush == Flush::Starved);
         self.on_level(child, &level);
         flush
+    }
+
+    /// The core should not wait for answers of children that cannot be asked.
+    fn tell_whether_starved(&mut self, child: ChildId, starved: bool) {
+        let Some(entry) = self.children.get_mut(&child) else {
+            return;
+        };
+        if std::mem::replace(&mut entry.is_starved, starved) != starved {
+            self.feed(if starved {
+                Input::WritingPaused { child }
+            } else {
+                Input::WritingResumed { child }
+            });
+        }
     }
 
     /// Tells of a change of an outbox.
@@ -263,6 +278,42 @@ impl Engine {
         }
         self.tell_who_is_read();
         self.settle();
+    }
+
+    /// The parent has too much to read, or has read most of it.
+    pub(super) fn on_parent(&mut self, full: bool) {
+        self.is_parent_full = full;
+        if full {
+            self.feed(Input::ParentFull);
+        } else {
+            self.release_for_parent();
+            self.feed(Input::ParentDrained);
+        }
+        self.settle();
+    }
+
+    /// Whose message goes to a parent that has too much to read is not read until it has read that.
+    pub(super) fn hold_for_parent(&mut self) {
+        if let Some((child, entry)) = self
+            .reading
+            .filter(|_| self.is_parent_full)
+            .and_then(|child| Some((child, self.children.get_mut(&child)?)))
+            && !entry.held_by_parent
+        {
+            tracing::debug!(?child, "not read until the parent has read its messages");
+            entry.held_by_parent = true;
+            entry.regulate();
+            self.tell_who_is_read();
+        }
+    }
+
+    /// Nobody waits for the parent.
+    pub(super) fn release_for_parent(&mut self) {
+        for entry in self.children.values_mut() {
+            entry.held_by_parent = false;
+            entry.regulate();
+        }
+        self.tell_who_is_read();
     }
 
     pub(super) fn mark_dirty(&mut self, child: ChildId) {

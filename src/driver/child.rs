@@ -65,11 +65,15 @@ pub(super) struct Child {
     pub(super) held_by: HashSet<ChildId>,
     /// It is not read until JavaScript has dealt with the events that its messages make.
     pub(super) held_by_events: bool,
+    /// It is not read until the parent has read most of its messages.
+    pub(super) held_by_parent: bool,
     /// The core knows that it is not read.
     pub(super) is_paused: bool,
     /// It waits until something is written here, or this is closed. What it says is left in its
     /// channel meanwhile.
     pub(super) gate: Option<PipeWriter>,
+    /// The core knows that the system is too short of something to let anything be written to it.
+    pub(super) is_starved: bool,
     limits: ChildLimits,
 }
 
@@ -92,8 +96,10 @@ impl Child {
             is_dirty: false,
             held_by: HashSet::new(),
             held_by_events: false,
+            held_by_parent: false,
             is_paused: false,
             gate: None,
+            is_starved: false,
             limits,
         }
     }
@@ -112,7 +118,7 @@ impl Child {
         };
         let flush = self.outbox.flush(&mut writer)?;
         // An answer of the child flushes the outbox by itself.
-        let waits = flush == Flush::Starved && self.outbox.awaits_answer();
+        let waits = flush == Flush::Barred && self.outbox.awaits_answer();
         channel.write_gate.set(flush != Flush::Drained && !waits);
         Ok(flush)
     }
@@ -133,7 +139,7 @@ impl Child {
 
     /// Somebody has not kept up with what it sends.
     pub(super) fn is_held(&self) -> bool {
-        self.held_by_events || !self.held_by.is_empty()
+        self.held_by_events || self.held_by_parent || !self.held_by.is_empty()
     }
 
     /// Reads the child only while nobody holds it back, and it does not wait.

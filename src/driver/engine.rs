@@ -60,6 +60,8 @@ pub(super) struct Engine {
     pub(super) dirty: Vec<ChildId>,
     /// The child whose messages are being read: held back when it fills an outbox.
     pub(super) reading: Option<ChildId>,
+    /// More waits for the parent than may.
+    pub(super) is_parent_full: bool,
     pub(super) buffer: Vec<u8>,
     pub(super) deadline: Option<Instant>,
     pub(super) wake: Rc<Notify>,
@@ -93,6 +95,7 @@ impl Engine {
                 listeners: FxHashMap::default(),
                 dirty: Vec::new(),
                 reading: None,
+                is_parent_full: false,
                 buffer: vec![0; READ_SIZE],
                 deadline: None,
                 wake: Rc::new(Notify::new()),
@@ -159,6 +162,7 @@ impl Engine {
                 Output::Peek { conn, beyond } => self.peek(conn, beyond),
                 Output::EndPeek { conn } => self.peeks.end(conn),
                 Output::Skip { conn, bytes } => self.skip(conn, bytes),
+                Output::ForgetParent => self.release_for_parent(),
                 Output::Emit(event) => self.emit(&event),
             }
         }
@@ -185,6 +189,9 @@ impl Engine {
         tracing::debug!(event = json);
         (self.sink)(json);
         self.hold_for_events();
+        if matches!(event, Event::ToParent { .. }) {
+            self.hold_for_parent();
+        }
         if matches!(event, Event::Closed { .. }) {
             self.closed = true;
         }

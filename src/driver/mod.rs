@@ -76,6 +76,7 @@ enum Request {
     Thread { key: u32, report: ThreadReport },
     Snapshot(sync_mpsc::Sender<Snapshot>),
     EventsTaken,
+    Parent { full: bool },
     Stop,
 }
 
@@ -138,6 +139,12 @@ impl Driver {
     /// thread has ended, it is of no interest any more.
     pub fn report_thread(&self, key: u32, report: ThreadReport) {
         let _ = self.requests.send(Request::Thread { key, report });
+    }
+
+    /// Says that more waits for the parent than may, or that most of it is gone. When the core thread has
+    /// ended, it is of no interest any more.
+    pub fn report_parent(&self, full: bool) {
+        let _ = self.requests.send(Request::Parent { full });
     }
 
     /// The cluster as it is now; an empty one when everything has ended.
@@ -250,6 +257,7 @@ fn run(
                         let _ = reply.send(engine.borrow().snapshot());
                     }
                     Some(Request::EventsTaken) => engine.borrow_mut().on_events_taken(),
+                    Some(Request::Parent { full }) => engine.borrow_mut().on_parent(full),
                     Some(Request::Stop) | None => return,
                 },
                 () = tasks::sleep_until(deadline) => engine.borrow_mut().timeout(),

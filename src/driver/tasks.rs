@@ -173,7 +173,7 @@ async fn write_while_blocked(
         drop(strong);
         match flush {
             Flush::Blocked => ready.clear_ready(),
-            Flush::Starved => tokio::time::sleep(STARVED_PAUSE).await,
+            Flush::Barred | Flush::Starved => tokio::time::sleep(STARVED_PAUSE).await,
             Flush::Drained => {}
         }
     }

@@ -64,6 +64,8 @@ pub(super) struct World {
     pub peeks: BTreeMap<ConnId, usize>,
     /// Bytes taken off the front of connections.
     pub skips: BTreeMap<ConnId, usize>,
+    /// How often nobody has had to wait for the parent any more.
+    pub parent_forgotten: usize,
     /// Connections of which a worker has read.
     pub touched: BTreeSet<ConnId>,
     next_conn: u64,
@@ -155,6 +157,7 @@ impl World {
             conns: BTreeSet::new(),
             peeks: BTreeMap::new(),
             skips: BTreeMap::new(),
+            parent_forgotten: 0,
             touched: BTreeSet::new(),
             next_conn: 0,
             seqs: BTreeMap::new(),
@@ -419,6 +422,7 @@ impl World {
             }
             Output::EndPeek { conn } => assert!(self.peeks.remove(&conn).is_some(), "not asked"),
             Output::Skip { conn, bytes } => assert_eq!(self.skips.insert(conn, bytes), None),
+            Output::ForgetParent => self.parent_forgotten += 1,
             Output::Emit(event) => {
                 self.closed = matches!(event, Event::Closed { .. });
                 self.events.push(serde_json::to_value(&event).unwrap());

@@ -3,7 +3,7 @@
 use std::collections::{BTreeSet, VecDeque};
 use std::time::Duration;
 
-use super::scenario::{PUBLIC, SECOND, STICKY};
+use super::scenario::{PUBLIC, STICKY};
 use super::talk::Receiver;
 use super::world::{ANSWER, DYING, Happening, SPAWNING, Sim};
 use crate::core::event::*;
@@ -35,6 +35,8 @@ pub struct Proc {
     /// The master does not read it.
     pub paused: bool,
     full: bool,
+    /// The system lets nothing be written to it.
+    pub short: bool,
     persona: Persona,
     booted: u32,
     inbox: VecDeque<Item>,
@@ -189,6 +191,7 @@ impl Sim {
             stuck: false,
             paused: false,
             full: false,
+            short: false,
             persona,
             booted: 0,
             inbox: VecDeque::new(),
@@ -237,6 +240,12 @@ impl Sim {
         let after = self.random.millis(0..1500);
         match child {
             ChildId::Agent(_) if booted == 2 => self.start_agent(child),
+            ChildId::App(_) if booted == 2 && self.scenario.settings.threads => {
+                self.listen_as_thread(child);
+            }
+            ChildId::App(_) if self.scenario.settings.threads => {
+                self.plan(after, Happening::Boot(child));
+            }
             ChildId::App(_) if booted == 2 => self.query(child, false),
             ChildId::App(_) if booted == 3 && persona.second_port => self.query(child, true),
             ChildId::App(_) if booted == 1 => {
@@ -263,16 +272,16 @@ impl Sim {
             return;
         };
         proc.seq += 1;
-        let (address, port) = self.address_of(second);
+        let place = self.address_of(second);
         let seq = self.procs.get(&child).map_or(0, |proc| proc.seq);
         self.say(
             child,
             ChildMessage::QueryServer(QueryServer {
                 seq,
                 index: 0,
-                family: Family::Tcp4,
-                address,
-                port: Some(port.into()),
+                family: place.family,
+                address: place.address,
+                port: place.port,
                 fd: None,
                 flags: 0,
                 backlog: 0,
@@ -283,11 +292,32 @@ impl Sim {
         );
     }
 
-    fn address_of(&self, second: bool) -> (Option<String>, u16) {
-        match (second, self.scenario.settings.sticky_port) {
-            (true, _) => (None, SECOND),
-            (false, Some(_)) => (Some("127.0.0.1".into()), STICKY),
-            (false, None) => (None, PUBLIC),
+    fn address_of(&self, second: bool) -> Address {
+        let (address, port) = match self.scenario.settings.sticky_port {
+            _ if second => return self.scenario.second.address(),
+            Some(_) => (Some("127.0.0.1".into()), STICKY),
+            None => (None, PUBLIC),
+        };
+        Address {
+            family: Family::Tcp4,
+            address,
+            port: Some(port.into()),
+            fd: None,
+        }
+    }
+
+    /// A thread opens its port by itself, and only tells of it.
+    fn listen_as_thread(&mut self, child: ChildId) {
+        let Some(proc) = self.procs.get_mut(&child) else {
+            return;
+        };
+        proc.ready = true;
+        let port = PUBLIC + u16::try_from(proc.slot.unwrap_or(0)).unwrap();
+        for text in [
+            serde_json::json!({"action": "realport", "to": "master", "data": {"port": port, "protocol": "http"}}),
+            serde_json::json!({"action": "listening", "to": "master", "data": {"address": "::", "family": "IPv6", "port": port}}),
+        ] {
+            self.say(child, ChildMessage::User(user(&text)));
         }
     }
 
@@ -368,7 +398,7 @@ impl Sim {
         let Some(proc) = self.procs.get_mut(&child) else {
             return;
         };
-        if !proc.turn_planned && !proc.hung && !proc.paused {
+        if !proc.turn_planned && !proc.hung && !proc.paused && !proc.short {
             proc.turn_planned = true;
             let most = proc.persona.latency;
             let after = self.random.millis(0..most);
@@ -410,7 +440,8 @@ impl Sim {
             proc.turn_planned = false;
         }
         for _ in 0..=self.random.below(4) {
-            let Some(proc) = self.procs.get_mut(&child).filter(|proc| proc.can_speak()) else {
+            let can_hear = |proc: &&mut Proc| proc.can_speak() && !proc.short;
+            let Some(proc) = self.procs.get_mut(&child).filter(can_hear) else {
                 return;
             };
             let Some(item) = proc.inbox.pop_front() else {
@@ -455,18 +486,8 @@ impl Sim {
             return self.die(child, code(1));
         };
         proc.ready |= !second;
-        let (address, port) = self.address_of(second);
-        let family = Family::Tcp4;
-        let port = Some(i64::from(port));
-        self.say(
-            child,
-            ChildMessage::Listening(Address {
-                family,
-                address,
-                port,
-                fd: None,
-            }),
-        );
+        let place = self.address_of(second);
+        self.say(child, ChildMessage::Listening(place));
         self.plan(Duration::from_millis(100), Happening::Boot(child));
         if self.reloading && self.strikes(self.scenario.hazards.fickle) {
             self.fail_early(child);
@@ -737,6 +758,32 @@ impl Sim {
         }
     }
 
+    /// The system is too short of something to let anything be written to a child.
+    pub fn shorten(&mut self, child: ChildId) {
+        if let Some(proc) = self
+            .procs
+            .get_mut(&child)
+            .filter(|proc| proc.connected && !proc.short)
+        {
+            proc.short = true;
+            let time = self.random.pick(&[50, 3_000, 90_000]);
+            let after = self.random.millis(0..time);
+            self.plan(after, Happening::Written(child));
+            self.feed(Input::WritingPaused { child });
+        }
+    }
+
+    pub fn relieve(&mut self, child: ChildId) {
+        let since = (self.fair, self.stalls);
+        let is_short = |proc: &&mut Proc| proc.connected && proc.short;
+        if let Some(proc) = self.procs.get_mut(&child).filter(is_short) {
+            proc.short = false;
+            proc.owes_since = proc.owes().then_some(since);
+            self.feed(Input::WritingResumed { child });
+            self.plan_turn(child);
+        }
+    }
+
     pub fn tell_stack(&mut self, child: ChildId) {
         let stack = if self.random.chance(500) {
             Ok(Vec::new())
@@ -803,6 +850,7 @@ impl Sim {
             }
             self.unhang(child);
             self.resume(child);
+            self.relieve(child);
             self.drain_outbox(child);
         }
     }
