@@ -32,12 +32,13 @@ function describeMachine() {
   return { node, platform, arch, kernel: os.release(), cores: os.cpus().length, loadBefore: os.loadavg()[0] };
 }
 
+/** Called after each suite: what has been measured stays if a later one is interrupted. */
 function writeResults(run, results) {
   fs.mkdirSync(RESULTS, { recursive: true });
   const file = path.join(RESULTS, `${run.when.replace(/[:.]/g, '-')}.json`);
   const named = results.map(({ suite, ...summary }) => ({ suite: suite.name, ...summary }));
   fs.writeFileSync(file, JSON.stringify({ ...run, results: named }, null, 2) + '\n');
-  console.log(`\n  written to ${path.relative(process.cwd(), file)}`);
+  return path.relative(process.cwd(), file);
 }
 
 /** Suites that did not run keep what was recorded of them. */
@@ -67,8 +68,12 @@ async function run() {
     console.error(`  note: other programs keep this machine busy (load ${loadBefore.toFixed(1)}); trust ratios only`);
   }
   const results = [];
-  for (const suite of suites) results.push(await runSuite(suite, settings));
-  writeResults(started, results);
+  let file;
+  for (const suite of suites) {
+    results.push(await runSuite(suite, settings));
+    file = writeResults(started, results);
+  }
+  console.log(`\n  written to ${file}`);
   const failed = results.some(result => result.rows.some(row => row.failed > 0));
   if (settings.record && failed) throw new Error('nothing is recorded: connections went without a full answer');
   if (settings.record) record(started, results);
