@@ -11,6 +11,7 @@ module.exports = [
       'target/',
       'fuzz/target/',
       'bench/results/',
+      'coverage/',
       'example/logs/',
       'example/run/',
     ],
