@@ -16,6 +16,8 @@
 //! | [`reload`] | replacing the workers, slot by slot |
 //! | [`agent_reload`] | replacing the agent before them |
 //! | [`drain`] | letting workers finish what they have before they are ended |
+//! | [`steer`] | what operators ask for: scale, pause, restart of a slot |
+//! | [`status`], [`counters`] | what operators see |
 //! | [`threads`] | what differs where children are threads |
 //! | [`shutdown`] | ending a child and its descendants, and closing everything in order |
 //! | [`cluster`] | the primary's side of Node's cluster protocol, and its listeners |
@@ -39,6 +41,7 @@ mod agent_reload;
 mod bounds;
 pub mod client_key;
 mod cluster;
+pub mod counters;
 mod drain;
 pub mod event;
 mod handoff;
@@ -55,6 +58,8 @@ mod restart;
 mod router;
 mod scheduler;
 mod shutdown;
+pub mod status;
+mod steer;
 #[cfg(test)]
 mod tests;
 mod threads;
@@ -69,13 +74,14 @@ use std::time::{Duration, Instant};
 
 use agent::AgentSlot;
 use cluster::Listeners;
+use counters::Totals;
 use drain::Drains;
 use event::{ChildId, Command, Event, Frame, Input, Output, Settings, Snapshot};
 use handoff::Sticky;
 use lifecycle::Phase;
 use peeking::Peeking;
 use recent::Recent;
-use reload::Reload;
+use reload::{Reload, Reloads};
 use restart::Restarts;
 use shutdown::Endings;
 use timer::{Timer, Timers};
@@ -92,6 +98,11 @@ pub struct Core {
     agent: AgentSlot,
     workers: Workers,
     reload: Option<Reload>,
+    /// The reloads so far.
+    reloads: Reloads,
+    /// An operator wants no new connections to be accepted.
+    paused: bool,
+    totals: Totals,
     drains: Drains,
     endings: Endings,
     listeners: Listeners,
@@ -134,6 +145,9 @@ impl Core {
             public,
             agent: AgentSlot::default(),
             reload: None,
+            reloads: Reloads::default(),
+            paused: false,
+            totals: Totals::default(),
             drains: Drains::default(),
             endings: Endings::default(),
             listeners: Listeners::default(),
@@ -156,7 +170,7 @@ impl Core {
             Input::BadLine { child, reason } => self.report_bad_message(child, reason),
             Input::HandleAcked { child, conn } => self.on_handle_acked(now, child, conn),
             Input::HandleRefused { child, conn } => self.on_handle_refused(now, child, conn),
-            Input::Pong { child } => self.on_pong(child),
+            Input::Pong { child } => self.on_pong(now, child),
             Input::ReadingPaused { child } => self.set_unheard(child, true),
             Input::ReadingResumed { child } => self.set_unheard(child, false),
             Input::OutboxFull { child } => {

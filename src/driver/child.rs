@@ -4,6 +4,7 @@ use std::collections::{HashMap, HashSet};
 use std::io::{self, IoSlice};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::rc::Rc;
+use std::time::Instant;
 
 use super::tables::{Connections, Listener};
 use super::tasks::Gate;
@@ -65,6 +66,8 @@ pub(super) struct Child {
     pub(super) held_by_events: bool,
     /// The core knows that it is not read.
     pub(super) is_paused: bool,
+    /// When it last said anything; at first, when it was started.
+    pub(super) heard_at: Instant,
     limits: ChildLimits,
 }
 
@@ -88,6 +91,7 @@ impl Child {
             held_by: HashSet::new(),
             held_by_events: false,
             is_paused: false,
+            heard_at: Instant::now(),
             limits,
         }
     }

@@ -16,6 +16,7 @@ mod reloading;
 mod restarting;
 mod scale;
 mod simulator;
+mod steering;
 mod sticky;
 mod threads;
 mod watching;

@@ -48,6 +48,7 @@ impl Sim {
                     "no reload is over"
                 );
             }
+            Event::Scaled { from, to } => self.note_scaling(from, to),
             Event::GaveUp { .. } => self.check_giving_up(),
             Event::Closed { .. } => self.check_closed(),
             _ => {}
@@ -82,7 +83,9 @@ impl Sim {
         let Some(proc) = self.procs.get(&child) else {
             return;
         };
-        if proc.serves() && !proc.left && proc.slot.is_some() && !ending {
+        let slots = self.scenario.settings.workers;
+        let has_slot = proc.slot.is_some_and(|slot| slot < slots);
+        if proc.serves() && !proc.left && has_slot && !ending {
             let serves = |(&other, it): (&ChildId, &Proc)| {
                 other != child && it.slot == proc.slot && it.was_offered(self.clock)
             };
@@ -265,6 +268,10 @@ impl Sim {
         for (id, port) in self.ports.iter().filter(|(_, port)| port.accepts) {
             let starved = self.core.timers.is_set(Timer::RetryAccept(*id));
             let held = self.held_at(*id);
+            assert!(
+                !port.accepting || !self.core.is_paused(),
+                "{id:?} accepts in a pause"
+            );
             let most = if port.sticky || !self.core.listeners.is_attended(*id) {
                 self.scenario.settings.hold.connections
             } else {
@@ -282,7 +289,7 @@ impl Sim {
                 "{held} connections wait at {id:?}, and a worker has nothing"
             );
             assert!(
-                port.accepting || starved,
+                port.accepting || starved || self.core.is_paused(),
                 "{id:?} rests, and a worker has nothing"
             );
         }

@@ -96,6 +96,8 @@ pub struct Sim {
     pub starving: bool,
     pub steps: u64,
     performing: bool,
+    /// Has the numbers of who steers the master.
+    pub operator: Option<Random>,
     told_at_most: usize,
     trace: Option<VecDeque<String>>,
 }
@@ -136,6 +138,7 @@ impl Sim {
             starving: false,
             steps: 0,
             performing: false,
+            operator: None,
             told_at_most: super::number_of("EGG_CLUSTER_RS_SIM_TOLD")
                 .and_then(|lines| usize::try_from(lines).ok())
                 .unwrap_or(TOLD),
@@ -192,6 +195,11 @@ impl Sim {
         if !std::mem::replace(&mut self.performing, true) {
             self.perform();
         }
+    }
+
+    /// Does what the core wants done after something other than an input.
+    pub fn perform_all(&mut self) {
+        self.perform();
     }
 
     fn perform(&mut self) {
