@@ -6,6 +6,7 @@
  */
 
 const { supervisionConfig } = require('./supervision');
+const { controlConfig } = require('./control');
 const { stickyKey } = require('./sticky');
 const { drainConfig } = require('./drain_config');
 
@@ -53,6 +54,7 @@ function nativeConfig({ options, isProduction, agentWorkerFile, appWorkerFile, w
     threads,
     appCloseTimeoutMs,
     agentCloseTimeoutMs: closeTimeout('EGG_AGENT_CLOSE_TIMEOUT', legacyTimeout, warn),
+    control: controlConfig(options),
     ...supervisionConfig(options, Boolean(isProduction)),
     ...drainConfig({
       drain: options.drain,

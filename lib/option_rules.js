@@ -6,6 +6,7 @@
  */
 
 const { describe } = require('./describe');
+const { checkControl } = require('./control');
 const { checkDrain } = require('./drain_config');
 const { checkSupervision } = require('./supervision');
 const { parsePorts } = require('./threads');
@@ -53,6 +54,7 @@ const RULES = {
   hold: elsewhere,
   limits: elsewhere,
   watchdog: elsewhere,
+  control: elsewhere,
 };
 
 /** What is no number is refused as such, what is one by its size. */
@@ -78,6 +80,7 @@ function checkOptions(options) {
   parsePorts(options.ports);
   checkDrain(options.drain);
   checkSupervision(options);
+  checkControl(options.control);
 }
 
 function isWorkers(value) {

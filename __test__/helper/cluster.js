@@ -90,6 +90,11 @@ class App extends EventEmitter {
     return this.options.port;
   }
 
+  /** The control socket. */
+  get socket() {
+    return this.options.control.path;
+  }
+
   /** A point in the story so far; what is awaited from it on has to happen afterwards. */
   mark() {
     return { out: this.out.length, err: this.err.length, messages: this.messages.length };
@@ -294,13 +299,15 @@ async function start(config = {}) {
   return new App(child, { marker, home, options });
 }
 
-async function fullOptions({ app = 'mini', copy, options = {}, mini }, home) {
+async function fullOptions({ app = 'mini', copy, options = {}, mini, target: hasOtherTarget }, home) {
   const defaults = {
     baseDir: copy ? copyApp(app, home) : path.join(fixtures, 'apps', app),
     framework: path.join(fixtures, 'framework-mini'),
     workers: 1,
   };
   if (!('port' in options)) defaults.port = await freePort();
+  // Masters of one test application, which run at the same time, would meet in its directory.
+  if (!isReference && !hasOtherTarget) defaults.control = { path: path.join(home, 'control.sock') };
   return { ...defaults, ...(mini ? { mini } : {}), ...options };
 }
 

@@ -54,6 +54,7 @@ test('everything that the native master is told', t => {
     threads: false,
     appCloseTimeoutMs: 5000,
     agentCloseTimeoutMs: 5000,
+    control: { path: '/app/run/egg-cluster-rs.sock', tcp: null, baseDir: '/app' },
     restart: { stableTimeMs: 10000, maxDelayMs: 30000, intensityLimit: 60, intensityPeriodMs: 60000, giveUpMs: 60000 },
     watchdog: { timeoutMs: 60000, bootTimeoutMs: null, intervalMs: 5000, kills: true, stack: false },
     hold: { timeoutMs: 10000, connections: 1024 },

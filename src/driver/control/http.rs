@@ -114,13 +114,13 @@ pub(super) async fn answer(
     } else {
         steer(&engine, route, body)
             .await
-            .unwrap_or_else(|answer| answer)
+            .unwrap_or_else(Problem::answer)
     })
 }
 
 async fn look(engine: &Weak<RefCell<Engine>>, route: Route<'_>) -> Answer {
     let Some(strong) = engine.upgrade() else {
-        return ended();
+        return Problem::ended().answer();
     };
     match route {
         Route::Events => {
@@ -144,7 +144,7 @@ async fn look(engine: &Weak<RefCell<Engine>>, route: Route<'_>) -> Answer {
         _ => {
             drop(strong);
             match report::make(engine).await {
-                None => ended(),
+                None => Problem::ended().answer(),
                 Some(report) if route == Route::Metrics => text(
                     StatusCode::OK,
                     metrics::CONTENT_TYPE,
@@ -160,10 +160,10 @@ async fn steer(
     engine: &Weak<RefCell<Engine>>,
     route: Route<'_>,
     body: Incoming,
-) -> Result<Answer, Answer> {
+) -> Result<Answer, Problem> {
     let body = read_body(body).await?;
     let wish = wish(route, &body)?;
-    let engine = engine.upgrade().ok_or_else(ended)?;
+    let engine = engine.upgrade().ok_or_else(Problem::ended)?;
     let steered = engine.borrow_mut().steer(wish);
     match steered {
         Ok(steered) => Ok(json(
@@ -178,7 +178,7 @@ async fn steer(
                 Steered::Reload { number } => json!({ "result": "begun", "reload": number }),
             },
         )),
-        Err(refusal) => Err(error(status_of(&refusal), &refusal.to_string())),
+        Err(refusal) => Err(Problem::new(status_of(&refusal), refusal.to_string())),
     }
 }
 
@@ -203,7 +203,7 @@ struct ScaleBody {
     workers: u32,
 }
 
-fn wish(route: Route<'_>, body: &[u8]) -> Result<Steer, Answer> {
+fn wish(route: Route<'_>, body: &[u8]) -> Result<Steer, Problem> {
     let nothing = || {
         if body.trim_ascii().is_empty() || body.trim_ascii() == b"{}" {
             Ok(())
@@ -236,15 +236,15 @@ fn wish(route: Route<'_>, body: &[u8]) -> Result<Steer, Answer> {
     }
 }
 
-fn parse<'a, T: Deserialize<'a>>(body: &'a [u8], wants: &str) -> Result<T, Answer> {
+fn parse<'a, T: Deserialize<'a>>(body: &'a [u8], wants: &str) -> Result<T, Problem> {
     serde_json::from_slice(body)
         .map_err(|error| bad(&format!("the body should be JSON such as {wants}: {error}")))
 }
 
-async fn read_body(body: Incoming) -> Result<Bytes, Answer> {
+async fn read_body(body: Incoming) -> Result<Bytes, Problem> {
     let too_long = || {
         let text = format!("the body is longer than {BODY_LIMIT} bytes");
-        error(StatusCode::PAYLOAD_TOO_LARGE, &text)
+        Problem::new(StatusCode::PAYLOAD_TOO_LARGE, text)
     };
     if body.size_hint().lower() > BODY_LIMIT as u64 {
         return Err(too_long());
@@ -254,19 +254,37 @@ async fn read_body(body: Incoming) -> Result<Bytes, Answer> {
         Ok(Ok(body)) => Ok(body.to_bytes()),
         Ok(Err(reason)) if reason.is::<http_body_util::LengthLimitError>() => Err(too_long()),
         Ok(Err(_)) => Err(bad("the body is not complete")),
-        Err(_) => Err(error(
+        Err(_) => Err(Problem::new(
             StatusCode::REQUEST_TIMEOUT,
-            "the body has not come in time",
+            "the body has not come in time".to_owned(),
         )),
     }
 }
 
-fn bad(text: &str) -> Answer {
-    error(StatusCode::BAD_REQUEST, text)
+/// Why a request is not done.
+#[derive(Debug)]
+struct Problem {
+    status: StatusCode,
+    text: String,
 }
 
-fn ended() -> Answer {
-    error(StatusCode::SERVICE_UNAVAILABLE, "the master has ended")
+impl Problem {
+    fn new(status: StatusCode, text: String) -> Self {
+        Self { status, text }
+    }
+
+    fn ended() -> Self {
+        let text = "the master has ended".to_owned();
+        Self::new(StatusCode::SERVICE_UNAVAILABLE, text)
+    }
+
+    fn answer(self) -> Answer {
+        error(self.status, &self.text)
+    }
+}
+
+fn bad(text: &str) -> Problem {
+    Problem::new(StatusCode::BAD_REQUEST, text.to_owned())
 }
 
 fn error(status: StatusCode, text: &str) -> Answer {
