@@ -21,7 +21,8 @@ own('it answers and reloads while a worker is in an endless loop and the master\
   const [ stuck ] = await app.workerPids();
   app.tell('app', 'busy', { ms: 600000 }, stuck);
   const before = app.mark();
-  await app.ask('agent', 'send', { message: { to: 'master', action: 'block' } });
+  app.tell('agent', 'send', { message: { to: 'master', action: 'block' } });
+  await app.report('blocked', before);
 
   assert.strictEqual((await ask(app.socket, 'GET', '/healthz')).status, 200);
   assert.strictEqual((await ask(app.socket, 'GET', '/readyz')).status, 200);
@@ -202,10 +203,15 @@ own('what is huge, slow, unknown or too much is refused, and the master serves o
   }
   assert.strictEqual((await get(app.socket, '/status', { headers: { x: 'y'.repeat(60000) } })).status, 431);
   // Half a request on each of more connections than there may be.
-  const many = Array.from({ length: 40 }, () => net.connect(app.socket));
-  many.forEach(socket => socket.on('error', () => {}));
+  const many = [];
   t.after(() => many.forEach(socket => socket.destroy()));
-  for (const socket of many) socket.write('GET /status HTTP/1.1\r\n');
+  for (let i = 0; i < 40; i++) {
+    const socket = net.connect(app.socket);
+    many.push(socket);
+    await new Promise((resolve, reject) => socket.once('connect', resolve).once('error', reject));
+    socket.on('error', () => {});
+    socket.write('GET /status HTTP/1.1\r\n');
+  }
   assert.ok(await poll(async () => {
     const answer = await ask(app.socket, 'GET', '/healthz').catch(() => ({ status: 0 }));
     return answer.status === 503;

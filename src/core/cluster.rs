@@ -232,6 +232,7 @@ impl Core {
             }
             ChildMessage::CanDrain => self.on_can_drain(id),
             ChildMessage::Draining(in_use) => self.on_draining(now, id, in_use),
+            ChildMessage::Counted(in_use) => self.on_counted(now, id, in_use),
             _ => {}
         }
     }

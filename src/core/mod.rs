@@ -17,7 +17,7 @@
 //! | [`agent_reload`] | replacing the agent before them |
 //! | [`drain`] | letting workers finish what they have before they are ended |
 //! | [`steer`] | what operators ask for: scale, pause, restart of a slot |
-//! | [`status`], [`counters`] | what operators see |
+//! | [`status`], [`counters`], [`inquiry`] | what operators see |
 //! | [`threads`] | what differs where children are threads |
 //! | [`shutdown`] | ending a child and its descendants, and closing everything in order |
 //! | [`cluster`] | the primary's side of Node's cluster protocol, and its listeners |
@@ -48,6 +48,7 @@ mod handoff;
 pub mod hang_stack;
 pub mod head;
 mod hold;
+mod inquiry;
 mod intensity;
 mod lifecycle;
 mod peeking;
@@ -103,6 +104,8 @@ pub struct Core {
     /// An operator wants no new connections to be accepted.
     paused: bool,
     totals: Totals,
+    /// When the children were last asked for an operator.
+    inquired_at: Option<Instant>,
     drains: Drains,
     endings: Endings,
     listeners: Listeners,
@@ -148,6 +151,7 @@ impl Core {
             reloads: Reloads::default(),
             paused: false,
             totals: Totals::default(),
+            inquired_at: None,
             drains: Drains::default(),
             endings: Endings::default(),
             listeners: Listeners::default(),

@@ -161,8 +161,12 @@ pub struct ProcessStatus {
     pub unanswered: usize,
     /// Of sticky mode: connections that wait for it.
     pub waiting: usize,
-    /// Requests in flight; known only while it drains.
+    /// Requests in flight, as it has told last.
     pub requests: Option<u32>,
+    /// Connections that it has open, upgraded ones included, as it has told last.
+    pub connections: Option<u32>,
+    /// How long ago that was; null of what it tells while it drains, which is always the newest.
+    pub counted_ago_ms: Option<u64>,
     /// For how long it has owed an answer.
     pub silent_ms: Option<u64>,
     /// How long the answer to the last ping took, in ms.
@@ -295,6 +299,8 @@ impl Core {
     fn worker_status(&self, now: Instant, id: u32) -> Option<ProcessStatus> {
         let worker = self.workers.get(id)?;
         let drain = self.drains.of(id);
+        let (told, served) = (drain.and_then(|it| it.in_use), worker.served);
+        let in_use = told.or(served.map(|it| it.in_use));
         let (state, at) = if let Some(at) = self.ending_since(ChildId::App(id)) {
             (ProcessState::Ending, Some(at))
         } else if let Some(drain) = drain {
@@ -320,7 +326,11 @@ impl Core {
             uptime_ms: since(now, worker.forked_at),
             unanswered: worker.newconns.len() + worker.sticky.sent.len(),
             waiting: worker.sticky.waiting.len(),
-            requests: drain.and_then(|drain| drain.in_use).map(|it| it.requests),
+            requests: in_use.map(|it| it.requests),
+            connections: in_use.map(|it| it.connections.saturating_add(it.upgraded)),
+            counted_ago_ms: served
+                .filter(|_| told.is_none())
+                .map(|it| since(now, it.at)),
             silent_ms: None,
             ping_ms: None,
             ping_ago_ms: None,
@@ -352,6 +362,8 @@ impl Core {
             unanswered: 0,
             waiting: 0,
             requests: None,
+            connections: None,
+            counted_ago_ms: None,
             silent_ms: None,
             ping_ms: None,
             ping_ago_ms: None,

@@ -47,7 +47,7 @@ pub(super) struct Pulse {
     unheard: bool,
     /// It is killed as soon as its stack is known, whatever it answers meanwhile.
     stack_asked: bool,
-    /// When the ping was sent that is not answered yet.
+    /// When the oldest ping was sent that is not answered yet, be it the watchdog's or an operator's.
     pinged_at: Option<Instant>,
     round_trip: Option<RoundTrip>,
 }
@@ -154,6 +154,11 @@ impl Pulse {
 
     pub(super) fn round_trip(&self) -> Option<RoundTrip> {
         self.round_trip
+    }
+
+    /// A ping is under way, be it the watchdog's or an operator's.
+    pub(super) fn is_pinged(&self) -> bool {
+        self.pinged_at.is_some()
     }
 
     /// For how long it has owed an answer.
@@ -341,6 +346,17 @@ impl Core {
         if let Some(worker) = self.workers.get_mut(id).filter(|_| is_watched) {
             worker.pulse.pinged = true;
             self.send_ping(now, ChildId::App(id));
+        }
+    }
+
+    /// Asks a child whether its event loop turns, unless it is asked already. The watchdog does
+    /// not wait for the answer.
+    pub(super) fn ping_for_operator(&mut self, now: Instant, child: ChildId) {
+        if self
+            .pulse_mut(child)
+            .is_some_and(|pulse| !pulse.is_pinged())
+        {
+            self.send_ping(now, child);
         }
     }
 

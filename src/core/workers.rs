@@ -9,6 +9,7 @@ use super::event::{
     Settings, Signal, SpawnSpec, WorkerAddress, WorkerState, WorkerView,
 };
 use super::handoff::StickyQueue;
+use super::inquiry::Served;
 use super::lifecycle::Phase;
 use super::restart::Delay;
 use super::timer::Timer;
@@ -70,6 +71,8 @@ pub(super) struct Worker {
     /// Its connections of sticky mode.
     pub(super) sticky: StickyQueue,
     pub(super) counters: Counters,
+    /// What it said that it serves, when an operator wanted to know.
+    pub(super) served: Option<Served>,
 }
 
 /// A connection on its way to a worker.
@@ -320,6 +323,7 @@ impl Core {
             newconns: VecDeque::new(),
             sticky: StickyQueue::new(),
             counters: Counters::default(),
+            served: None,
         };
         let inspect_port = worker.inspect_port;
         self.workers.by_id.insert(id, worker);

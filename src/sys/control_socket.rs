@@ -14,7 +14,7 @@ use nix::sys::stat::{Mode, fchmod};
 use super::descriptor::set_nonblocking;
 
 /// Connections that may wait to be accepted.
-const BACKLOG: i32 = 16;
+const BACKLOG: i32 = 128;
 
 /// What is found at a path.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -297,3 +297,42 @@ fn the_state_of_a_process_is_that_of_its_life() {
     assert_eq!(status.others[0].state, ProcessState::Starting);
     assert_eq!(status.reload.unwrap().incoming, [0]);
 }
+
+#[test]
+fn children_are_asked_for_an_operator_but_not_too_often_and_the_watchdog_does_not_mind() {
+    let mut world = World::running(settings(1));
+    let hello = json!({"cmd": "NODE_EGG_CLUSTER_RS", "act": "hello"});
+    world.say(ChildId::App(1), &hello);
+    let look = |world: &mut World| {
+        world.core.inquire(world.now);
+        world.perform();
+    };
+    look(&mut world);
+    look(&mut world);
+    assert_eq!(world.pings, [AGENT, ChildId::App(1)]);
+    let asked = |world: &World| {
+        let lines = world.sent.iter();
+        lines.filter(|(_, line, _)| line["act"] == "count").count()
+    };
+    assert_eq!(asked(&world), 1);
+    assert!(world.core.awaits_answers());
+    world.pass(Duration::from_millis(40));
+    let counted = json!({"cmd": "NODE_EGG_CLUSTER_RS", "act": "counted",
+        "requests": 3, "connections": 4, "upgraded": 1});
+    world.say(ChildId::App(1), &counted);
+    for child in [AGENT, ChildId::App(1)] {
+        world.feed(Input::Pong { child });
+    }
+    assert!(!world.core.awaits_answers());
+    let status = world.core.status(world.now);
+    let app = status.slots[0].process.clone().unwrap();
+    assert_eq!((app.requests, app.connections), (Some(3), Some(5)));
+    assert_eq!(app.ping_ms, Some(40.0));
+    // One that does not answer is not sent more and more.
+    for _ in 0..5 {
+        world.pass(Duration::from_secs(1));
+        look(&mut world);
+    }
+    assert_eq!(world.pings.len(), 4);
+    assert!(world.events_of("stuck").is_empty(), "nobody watches");
+}

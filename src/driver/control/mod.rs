@@ -29,7 +29,7 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use nix::unistd::geteuid;
-use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpListener, UnixListener, UnixStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::spawn_local;
@@ -50,6 +50,10 @@ const HEAD_LIMIT: usize = 16 << 10;
 const PROBE_TIME: Duration = Duration::from_secs(60);
 /// Pause after `accept` has failed, for want of descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+/// Those who are turned away and are still told so.
+const MOST_AT_THE_DOOR: usize = 32;
+/// How long they may take to say what they want, which is not heard.
+const DOOR_TIME: Duration = Duration::from_secs(1);
 /// How long the last events may take to be read.
 const FAREWELL: Duration = Duration::from_millis(100);
 
@@ -226,23 +230,26 @@ async fn serve_owner(
     listener: UnixListener,
     places: Arc<Semaphore>,
 ) {
+    let door = Arc::new(Semaphore::new(MOST_AT_THE_DOOR));
     loop {
         let Ok((stream, _)) = listener.accept().await else {
             tokio::time::sleep(ACCEPT_PAUSE).await;
             continue;
         };
-        if !is_owner(&stream) {
-            turn_away(
-                stream,
+        let refused = if !is_owner(&stream) {
+            (
                 "403 Forbidden",
                 "only the user of the master, and root, may",
             )
-            .await;
         } else if let Ok(place) = Arc::clone(&places).try_acquire_owned() {
             let stream = Box::new(stream);
             spawn_local(serve(engine.clone(), Scope::Owner, stream, place));
+            continue;
         } else {
-            turn_away(stream, "503 Service Unavailable", "too many connections").await;
+            ("503 Service Unavailable", "too many connections")
+        };
+        if let Ok(place) = Arc::clone(&door).try_acquire_owned() {
+            spawn_local(turn_away(stream, refused.0, refused.1, place));
         }
     }
 }
@@ -261,16 +268,29 @@ async fn serve_anybody(engine: Weak<RefCell<Engine>>, listener: TcpListener) {
     }
 }
 
-/// An answer without a look at the request. The socket's buffer is empty, so it has room for it.
-async fn turn_away(mut stream: UnixStream, status: &str, reason: &str) {
+/// An answer without a look at the request. It is read all the same: a socket that is closed with something unread
+/// is an error at the other end, in place of the answer.
+async fn turn_away(
+    mut stream: UnixStream,
+    status: &str,
+    reason: &str,
+    _place: OwnedSemaphorePermit,
+) {
     let body = format!("{{\"error\":\"{reason}\"}}\n");
     let length = body.len();
     let answer = format!(
         "HTTP/1.1 {status}\r\ncontent-type: application/json\r\ncontent-length: {length}\r\n\
          connection: close\r\n\r\n{body}"
     );
+    let farewell = async {
+        stream.write_all(answer.as_bytes()).await?;
+        stream.shutdown().await?;
+        let mut ignored = [0; 1024];
+        while stream.read(&mut ignored).await? > 0 {}
+        std::io::Result::Ok(())
+    };
     // Who has gone already needs no answer.
-    let _ = stream.write_all(answer.as_bytes()).await;
+    let _ = tokio::time::timeout(DOOR_TIME, farewell).await;
 }
 
 /// Both kinds of sockets, so that the server's code is there once.

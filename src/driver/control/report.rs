@@ -1,7 +1,7 @@
 //! What operators see: the status of the core, and what only the driver can know.
 
 use std::cell::RefCell;
-use std::rc::Weak;
+use std::rc::{Rc, Weak};
 use std::time::{Duration, Instant};
 
 use serde::Serialize;
@@ -12,6 +12,11 @@ use crate::sys::usage;
 
 /// Processes that are looked at before others on this thread have their turn.
 const LOOKS_PER_TURN: usize = 16;
+
+/// How long children may take to say how they are before the last that is known has to do.
+const ANSWER_TIME: Duration = Duration::from_millis(20);
+/// How long passes between two looks for their answers.
+const ANSWER_PAUSE: Duration = Duration::from_millis(2);
 
 /// The answer to `GET /status`.
 #[derive(Debug, Serialize)]
@@ -50,6 +55,7 @@ pub(super) struct MasterUsage {
 /// The report as of now; none when the master has ended. Looking at many processes takes some
 /// time, in which connections and messages go on.
 pub(super) async fn make(engine: &Weak<RefCell<Engine>>) -> Option<Report> {
+    ask_children(engine).await;
     let mut report = engine.upgrade()?.borrow().report();
     let master = i32::try_from(report.pid).ok().and_then(usage::of);
     report.master = master.map(|usage| MasterUsage {
@@ -68,6 +74,18 @@ pub(super) async fn make(engine: &Weak<RefCell<Engine>>) -> Option<Report> {
     Some(report)
 }
 
+/// Those that answer at once tell how they are now; for the others it is the last that they told.
+async fn ask_children(engine: &Weak<RefCell<Engine>>) {
+    if let Some(engine) = engine.upgrade() {
+        engine.borrow_mut().inquire();
+    }
+    let deadline = Instant::now() + ANSWER_TIME;
+    let awaits_answers = |engine: Rc<RefCell<Engine>>| engine.borrow().core.awaits_answers();
+    while engine.upgrade().is_some_and(awaits_answers) && Instant::now() < deadline {
+        tokio::time::sleep(ANSWER_PAUSE).await;
+    }
+}
+
 fn processes(status: &mut Status) -> impl Iterator<Item = &mut ProcessStatus> {
     let agent = status.agent.process.iter_mut();
     let slots = status
@@ -82,6 +100,12 @@ fn millis(duration: Duration) -> u64 {
 }
 
 impl Engine {
+    fn inquire(&mut self) {
+        self.core.inquire(Instant::now());
+        self.perform();
+        self.settle();
+    }
+
     fn report(&self) -> Report {
         let now = Instant::now();
         let mut status = self.core.status(now);

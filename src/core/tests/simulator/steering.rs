@@ -23,6 +23,15 @@ impl Sim {
         let Some(operator) = self.operator.as_mut().filter(|_| !self.kind) else {
             return;
         };
+        if operator.chance(WISHES) {
+            let now = self.now();
+            self.core.inquire(now);
+            return self.perform_all();
+        }
+        let operator = self.operator.as_mut();
+        let Some(operator) = operator.filter(|_| !self.kind) else {
+            return;
+        };
         if !operator.chance(WISHES) {
             return;
         }
