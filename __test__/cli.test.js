@@ -29,6 +29,7 @@ async function foreignServer(t, onConnection) {
   const socket = path.join(temporaryDirectory(t), 'foreign.sock');
   const server = net.createServer(connection => {
     connection.on('error', () => {});
+    connection.resume();
     onConnection(connection);
   });
   await new Promise(resolve => server.listen(socket, resolve));
@@ -41,7 +42,7 @@ function assertFailed({ code, out, err }, expected, message, hint = /./) {
   assert.match(err, message);
   assert.match(err, hint);
   assert.doesNotMatch(err, /\n\s+at /, 'no stack');
-  assert.doesNotMatch(err, /\u001b/, 'no colours, as this is no terminal');
+  assert.ok(!err.includes('\u001b'), 'no colours, as this is no terminal');
 }
 
 own('status shows the master and its workers, as a table and as JSON', async t => {
@@ -51,7 +52,7 @@ own('status shows the master and its workers, as a table and as JSON', async t =
   assert.deepStrictEqual([ code, err ], [ 0, '' ]);
   assert.match(out, new RegExp(`^egg-cluster-rs ${version}  running  pid ${app.pid}  up `));
   for (const [ slot, pid ] of pids.entries()) assert.match(out, new RegExp(`^${slot} +\\d+ +${pid} +ready `, 'm'));
-  assert.doesNotMatch(out, /\u001b/);
+  assert.ok(!out.includes('\u001b'));
   const json = JSON.parse((await cli([ 'status', '--json', '--dir', app.options.baseDir ])).out);
   assert.strictEqual(json.pid, app.pid);
   const list = await cli([ 'list' ]);

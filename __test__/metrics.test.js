@@ -23,7 +23,7 @@ async function start(t) {
 /** A cluster in which everything that is told of has happened. */
 async function eventful(t) {
   const app = await start(t);
-  await until(app.socket, ({ agent, slots }) => [ agent, ...slots ].every(({ process }) => process && process.pingMs !== null));
+  await until(app.socket, ({ agent, slots }) => agent.process.pingMs !== null && slots.every(({ process }) => process.requests !== null));
   for (let i = 0; i < 20; i++) await get(app.port);
   return app;
 }

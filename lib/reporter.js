@@ -136,7 +136,9 @@ const LINES = {
     r.logger.error('[master] %s does not read its messages any more and will be killed', childName(event)),
   'check-failed': reportCheckFailed,
   'killed': (r, event) =>
-    r.logger.warn('[master] %s did not exit in time and was killed, with %s of its descendants', childName(event), event.descendants),
+    r.logger.warn(event.exited
+      ? '[master] descendants of %s did not exit in time and were killed'
+      : '[master] %s did not exit in time and was killed, with its descendants', childName(event)),
 
   'closing-apps': (r, { timeoutMs }) => reportClosing(r, 'app workers', timeoutMs),
   'closing-agent': (r, { timeoutMs, alive }) => {

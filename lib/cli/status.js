@@ -7,6 +7,7 @@ const { allSockets } = require('./find');
 const { bytes, duration, table } = require('./text');
 
 const CLEAR = '\u001b[H\u001b[2J';
+const HEAD = [ 'SLOT', 'ID', 'PID', 'STATE', 'FOR', 'UPTIME', 'RESTARTS', 'MEMORY' ];
 const STATE_COLOURS = { ready: 'green', starting: 'yellow', draining: 'yellow', ending: 'yellow', stuck: 'red', waiting: 'red', empty: 'red' };
 
 /**
@@ -66,7 +67,7 @@ function lastReloadText({ slot, result, reason, tookMs, agoMs }, paint) {
 }
 
 function processTable(report, paint, before) {
-  const head = [ 'SLOT', 'ID', 'PID', 'STATE', 'FOR', 'UPTIME', 'RESTARTS', 'MEMORY', before ? 'CPU' : 'CPU TIME', 'PING', 'TAKEN', 'OPEN', 'LAST EXIT' ];
+  const head = [ ...HEAD, before ? 'CPU' : 'CPU TIME', 'DELAY', 'REQUESTS', 'OPEN', 'TAKEN', 'LAST EXIT' ];
   const places = [ [ 'agent', report.agent ], ...report.slots.map(place => [ String(place.slot), place ]) ];
   const rows = places.map(([ name, place ]) => placeRow(name, place, paint, before));
   for (const process of report.others) rows.push(processRow(`(${process.slot})`, process, {}, paint, before));
@@ -77,16 +78,20 @@ function placeRow(name, place, paint, before) {
   if (place.process) return processRow(name, place.process, place, paint, before);
   const state = place.waiting ? `waiting ${duration(place.restartInMs)}` : 'empty';
   const shown = paint(STATE_COLOURS[place.waiting ? 'waiting' : 'empty'], state);
-  return [ name, '-', '-', shown, '-', '-', place.restarts, '-', '-', '-', place.counters.taken, '-', exitText(place) ];
+  return [ name, '-', '-', shown, '-', '-', place.restarts, '-', '-', '-', '-', '-', place.counters.taken, exitText(place) ];
 }
 
 function processRow(name, process, place, paint, before) {
-  const { id, pid, state, stateForMs, uptimeMs, rssBytes, pingMs, unanswered, role } = process;
+  const { id, pid, state, stateForMs, uptimeMs, rssBytes, pingMs, requests, connections, role } = process;
   return [
-    name, id, pid === null ? '-' : pid, paint(STATE_COLOURS[state], state), duration(stateForMs), duration(uptimeMs),
+    name, id, or(pid), paint(STATE_COLOURS[state], state), duration(stateForMs), duration(uptimeMs),
     place.counters ? place.restarts : '-', bytes(rssBytes), cpuText(process, before), pingMs === null ? '-' : `${pingMs.toFixed(1)} ms`,
-    place.counters && role === 'app' ? place.counters.taken : '-', role === 'app' ? unanswered : '-', exitText(place),
+    or(requests), or(connections), place.counters && role === 'app' ? place.counters.taken : '-', exitText(place),
   ];
+}
+
+function or(value) {
+  return value === null ? '-' : value;
 }
 
 /** With an earlier look: how much of a processor since then. */

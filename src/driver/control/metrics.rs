@@ -281,6 +281,20 @@ fn of_processes(text: &mut Text, places: &[Place<'_>]) {
     );
     text.of_processes(
         places,
+        "egg_cluster_process_requests",
+        GAUGE,
+        "HTTP requests in flight, as the process has told last.",
+        |process| process.requests,
+    );
+    text.of_processes(
+        places,
+        "egg_cluster_process_connections",
+        GAUGE,
+        "HTTP connections open, upgraded ones included, as the process has told last.",
+        |process| process.connections,
+    );
+    text.of_processes(
+        places,
         "egg_cluster_process_outbox_bytes",
         GAUGE,
         "Bytes of messages that wait to be read by the process.",
