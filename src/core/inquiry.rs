@@ -10,6 +10,7 @@ use bytes::Bytes;
 
 use super::Core;
 use super::event::{ChildId, Frame};
+use super::watchdog::Pulse;
 use crate::ipc::encode;
 use crate::ipc::message::InUse;
 
@@ -39,11 +40,16 @@ impl Core {
         }
     }
 
-    /// Some child has not answered yet.
+    /// Some child that was asked just now has not answered yet. One that has owed an answer before
+    /// is not waited for.
     pub fn awaits_answers(&self) -> bool {
-        let agent = self.agent.connected && self.agent.pulse.is_pinged();
+        let is_new = |pulse: &Pulse| {
+            let at = pulse.pinged_at();
+            at.is_some() && at == self.inquired_at
+        };
+        let agent = self.agent.connected && is_new(&self.agent.pulse);
         let mut workers = self.workers.iter();
-        agent || workers.any(|(_, worker)| worker.is_watched() && worker.pulse.is_pinged())
+        agent || workers.any(|(_, worker)| worker.is_watched() && is_new(&worker.pulse))
     }
 
     /// It would answer, and what it says would be read.

@@ -156,9 +156,9 @@ impl Pulse {
         self.round_trip
     }
 
-    /// A ping is under way, be it the watchdog's or an operator's.
-    pub(super) fn is_pinged(&self) -> bool {
-        self.pinged_at.is_some()
+    /// When the ping was sent that is under way, be it the watchdog's or an operator's.
+    pub(super) fn pinged_at(&self) -> Option<Instant> {
+        self.pinged_at
     }
 
     /// For how long it has owed an answer.
@@ -354,7 +354,7 @@ impl Core {
     pub(super) fn ping_for_operator(&mut self, now: Instant, child: ChildId) {
         if self
             .pulse_mut(child)
-            .is_some_and(|pulse| !pulse.is_pinged())
+            .is_some_and(|pulse| pulse.pinged_at.is_none())
         {
             self.send_ping(now, child);
         }

@@ -334,5 +334,6 @@ fn children_are_asked_for_an_operator_but_not_too_often_and_the_watchdog_does_no
         look(&mut world);
     }
     assert_eq!(world.pings.len(), 4);
+    assert!(!world.core.awaits_answers(), "nor waited for any more");
     assert!(world.events_of("stuck").is_empty(), "nobody watches");
 }
