@@ -11,6 +11,8 @@ const { describe } = require('./describe');
 
 /** Below the directory of the application. */
 const DEFAULT_PATH = path.join('run', 'egg-cluster-rs.sock');
+/** The path of the socket, or `false`; goes before the option. */
+const CONTROL_ENV = 'EGG_CLUSTER_RS_CONTROL';
 const KEYS = [ 'path', 'tcp' ];
 const MAX_PORT = 65535;
 const LOOPBACK = '127.0.0.1';
@@ -38,15 +40,17 @@ function checkControl(control) {
 
 /**
  * @param {Object} options - complete and checked
+ * @param {Object} [env] - of the process
  * @return {Object|null} the part of the native configuration; null where there is no socket
  */
-function controlConfig({ control, baseDir, exitProcess }) {
-  if (control === false) return null;
+function controlConfig({ control, baseDir, exitProcess }, env = process.env) {
+  const fromEnv = env[CONTROL_ENV];
+  if (fromEnv === 'false' || (control === false && !fromEnv)) return null;
   // The process of a test runner is no operator's business, and may have many masters.
-  if (!isGiven(control) && exitProcess === false) return null;
+  if (!isGiven(control) && !fromEnv && exitProcess === false) return null;
   const { path: file, tcp } = control || {};
   return {
-    path: path.resolve(baseDir, isGiven(file) ? file : DEFAULT_PATH),
+    path: path.resolve(baseDir, fromEnv || (isGiven(file) ? file : DEFAULT_PATH)),
     tcp: isGiven(tcp) ? tcpAddress(tcp) : null,
     baseDir: path.resolve(baseDir),
   };
@@ -76,4 +80,4 @@ function isGiven(value) {
   return value !== undefined && value !== null;
 }
 
-module.exports = { checkControl, controlConfig, DEFAULT_PATH };
+module.exports = { checkControl, controlConfig, DEFAULT_PATH, CONTROL_ENV };

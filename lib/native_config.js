@@ -6,7 +6,7 @@
  */
 
 const { supervisionConfig } = require('./supervision');
-const { controlConfig } = require('./control');
+const { controlConfig, CONTROL_ENV } = require('./control');
 const { stickyKey } = require('./sticky');
 const { drainConfig } = require('./drain_config');
 
@@ -79,7 +79,7 @@ function childExecArgv(execArgv, evaluated) {
 /** The environment of the workers: ours without the traces of our own parent's channel, and of a master above us. */
 function childEnv(env) {
   const copy = { ...env };
-  for (const name of [ 'NODE_CHANNEL_FD', 'NODE_CHANNEL_SERIALIZATION_MODE', 'NODE_UNIQUE_ID', 'EGG_CLUSTER_RS_GUARDED_BY' ]) {
+  for (const name of [ 'NODE_CHANNEL_FD', 'NODE_CHANNEL_SERIALIZATION_MODE', 'NODE_UNIQUE_ID', 'EGG_CLUSTER_RS_GUARDED_BY', CONTROL_ENV ]) {
     delete copy[name];
   }
   for (const name of Object.keys(copy)) {

@@ -92,7 +92,7 @@ class App extends EventEmitter {
 
   /** The control socket. */
   get socket() {
-    return this.options.control.path;
+    return this.options.control ? this.options.control.path : path.join(this.home, 'control.sock');
   }
 
   /** A point in the story so far; what is awaited from it on has to happen afterwards. */
@@ -279,7 +279,10 @@ async function start(config = {}) {
   const home = fs.realpathSync(fs.mkdtempSync(path.join(os.tmpdir(), 'egg-cluster-test-')));
   const options = await fullOptions(config, home);
   const env = {
-    ...cleanEnv(), HOME: home, EGG_HOME: home, MOCK_HOME_DIR: home, [processes.MASTER_MARKER]: marker, ...config.env,
+    ...cleanEnv(), HOME: home, EGG_HOME: home, MOCK_HOME_DIR: home, [processes.MASTER_MARKER]: marker,
+    // Masters of one test application, which run at the same time, would meet in its directory.
+    ...('control' in (config.options || {}) ? {} : { EGG_CLUSTER_RS_CONTROL: path.join(home, 'control.sock') }),
+    ...config.env,
   };
   for (const key of Object.keys(env)) if (env[key] === undefined) delete env[key];
   const payload = JSON.stringify({
@@ -299,15 +302,13 @@ async function start(config = {}) {
   return new App(child, { marker, home, options });
 }
 
-async function fullOptions({ app = 'mini', copy, options = {}, mini, target: hasOtherTarget }, home) {
+async function fullOptions({ app = 'mini', copy, options = {}, mini }, home) {
   const defaults = {
     baseDir: copy ? copyApp(app, home) : path.join(fixtures, 'apps', app),
     framework: path.join(fixtures, 'framework-mini'),
     workers: 1,
   };
   if (!('port' in options)) defaults.port = await freePort();
-  // Masters of one test application, which run at the same time, would meet in its directory.
-  if (!isReference && !hasOtherTarget) defaults.control = { path: path.join(home, 'control.sock') };
   return { ...defaults, ...(mini ? { mini } : {}), ...options };
 }
 
