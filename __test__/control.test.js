@@ -7,6 +7,7 @@ const fs = require('fs');
 const net = require('net');
 const os = require('os');
 const path = require('path');
+const { spawnSync } = require('child_process');
 const { ownOnly } = require('./helper/test');
 const { ask, status, until, follow, pidsOf } = require('./helper/control');
 const { get, tryConnect } = require('./helper/http');
@@ -14,7 +15,17 @@ const { startLoad } = require('./helper/load');
 const { isAlive, kill, poll } = require('./helper/processes');
 
 const production = { env: 'prod' };
+const NOBODY = 65534;
 const own = (name, ...rest) => ownOnly('there is no control socket', name, ...rest);
+
+function runAsOther(script) {
+  return spawnSync(process.execPath, [ '-e', script ], { uid: NOBODY, gid: NOBODY, cwd: '/', env: {}, encoding: 'utf8' });
+}
+
+function noOtherUser() {
+  if (process.getuid() !== 0) return 'only root can be another user';
+  return runAsOther('').status === 0 ? false : 'no other user can run this Node';
+}
 
 own('it answers and reloads while a worker is in an endless loop and the master\'s own JavaScript stands still', async t => {
   const app = await t.ready({ script: 'blocked.js', scriptArgs: { ms: 10000 }, options: { ...production, workers: 2 } });
@@ -261,6 +272,17 @@ own('the socket is for its owner only, in a directory that is made for it', asyn
   assert.strictEqual((await status(socket)).control.path, socket);
   await app.close();
   assert.ok(!fs.existsSync(socket));
+});
+
+own('another user is turned away, even where the file has been opened to all', { skip: noOtherUser() }, async t => {
+  const app = await t.ready({ options: { ...production, workers: 1 } });
+  fs.chmodSync(app.home, 0o755);
+  fs.chmodSync(app.socket, 0o666);
+  const { stdout, stderr } = runAsOther(`require('http').get({ socketPath: ${JSON.stringify(app.socket)}, path: '/status' }, response => {
+    response.on('data', text => console.log(response.statusCode, String(text)));
+  })`);
+  assert.deepStrictEqual([ stdout, stderr ], [ '403 {"error":"only the user of the master, and root, may"}\n\n', '' ]);
+  assert.strictEqual((await ask(app.socket, 'GET', '/healthz')).status, 200);
 });
 
 own('a second master in the same directory has a socket of its own, and one left by a killed master is replaced', async t => {
