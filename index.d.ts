@@ -18,6 +18,17 @@ export interface HttpsOptions {
   [name: string]: unknown;
 }
 
+/** Which app workers are started ahead of time. */
+export interface PrestartOptions {
+  /** At the start, beside the agent. Default: true. */
+  atStart?: boolean | null;
+  /**
+   * How many are kept in reserve, 0 to 64: in production for workers that die, elsewhere for
+   * the next reload. Each of them has the framework in memory. Default: 0 in production, else 1.
+   */
+  spares?: number | null;
+}
+
 /** How long app workers may drain. */
 export interface DrainOptions {
   /**
@@ -123,6 +134,14 @@ export interface ClusterOptions {
    * reload. `false`: it is ended at once. See {@link DrainOptions}.
    */
   drain?: DrainOptions | false | null;
+  /**
+   * App workers are started ahead of time, load `require` and the framework, and wait until they
+   * are needed. `true`: with all defaults of {@link PrestartOptions}. The environment variable
+   * `EGG_CLUSTER_RS_PRESTART` (`true` or `false`) says so where the option is not given. See
+   * docs/restarts.md. Default: true outside production with NODE_ENV `development`, which
+   * `egg-bin dev` sets; otherwise false.
+   */
+  prestart?: PrestartOptions | boolean | null;
   /** The title of the application, which tools look for in the process list. */
   title?: string | null;
   /**
@@ -204,10 +223,10 @@ export interface LimitsOptions {
   lineBytes?: number | null;
   /**
    * When more bytes than this wait to be read by it, whoever sends to it is not read until a quarter
-   * is left. 65536 to 536870912. Default: 16777216 (16 MiB).
+   * is left. 65536 to 536870912. Default: 16777216 (16 MiB). The same holds for the parent process.
    */
   outboxBytes?: number | null;
-  /** When so many wait for so long, in ms, from 1000, it is killed. Default: 30000. */
+  /** When so many wait for so long, in ms, from 1000, it is killed; what is sent to the parent is dropped until it reads. Default: 30000. */
   stallTimeout?: number | null;
   /** How many ports, unix sockets and datagram sockets it may listen on, 1 to 100000; one more fails with EMFILE. Default: 256. */
   listeners?: number | null;
@@ -310,6 +329,14 @@ export interface SlotInfo {
   readonly lastError: string | null;
 }
 
+/** How often messages have had to wait: zeroes where all processes keep up with each other. */
+export interface WaitsInfo {
+  /** More than `limits.outboxBytes` waited for a process that did not read fast enough. */
+  readonly fullOutboxes: number;
+  /** A process was not read for a while, because the receivers of its messages, or the master's JavaScript, did not keep up. */
+  readonly pausedSenders: number;
+}
+
 /** Looks up workers, which it names by their process ids. */
 export interface WorkerManager {
   /** The process ids of all app workers. */
@@ -324,6 +351,8 @@ export interface WorkerManager {
   getSlots(): SlotInfo[];
   /** The place of the agent; null before the start. */
   getAgentSlot(): SlotInfo | null;
+  /** How often messages have had to wait since the start. */
+  getWaits(): WaitsInfo;
   /** How many agents have started, and how many app workers there are. */
   count(): { agent: number; worker: number };
 }

@@ -89,6 +89,11 @@ test('workerManager knows the agent and the workers', async t => {
   ]);
 });
 
+ownOnly('counts nothing of the kind', 'workerManager counts how often messages have had to wait', async t => {
+  const app = await start(t, { options: { workers: 1 } });
+  assert.deepStrictEqual((await look(app)).waits, { fullOutboxes: 0, pausedSenders: 0 });
+});
+
 test('workerManager forgets those that are dead', async t => {
   const app = await start(t, { options: { workers: 2 } });
   const [ first, second ] = await app.workerPids();

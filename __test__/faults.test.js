@@ -10,7 +10,9 @@ const path = require('path');
 const { execFileSync, spawnSync } = require('child_process');
 const { test, ownOnly } = require('./helper/test');
 const { get } = require('./helper/http');
+const { fillFlight } = require('./helper/in_flight');
 const { startLoad } = require('./helper/load');
+const memoryCgroup = require('./helper/memory_cgroup');
 const { kill, poll } = require('./helper/processes');
 
 const production = { env: 'prod' };
@@ -55,6 +57,62 @@ ownOnly(
     for (const { status } of await answers) assert.strictEqual(status, 200);
     assert.strictEqual((await get(app.port)).status, 200);
   });
+
+/** A root without rights: the kernel exempts those who have them from the limit. */
+const WITHOUT_RIGHTS = isLinux && process.getuid() === 0 ? [ 'setpriv', '--inh-caps=-all', '--bounding-set=-all' ] : [];
+
+ownOnly(
+  'it tries once',
+  'while the user has too many descriptors in flight (ETOOMANYREFS), connections wait, and are served then',
+  { skip: has('prlimit', '--version') && (WITHOUT_RIGHTS.length === 0 || has(...WITHOUT_RIGHTS, 'true')) ? false : 'needs prlimit, and as root setpriv' },
+  async t => {
+    const app = await t.ready({
+      options: { ...production, workers: 2, watchdog: { timeout: 1500, interval: 200 } }, wrapper: WITHOUT_RIGHTS, env: { EGG_CLUSTER_RS_LOG: 'egg_cluster_rs::ipc=debug' },
+    });
+    const pids = await app.workerPids();
+    const flight = fillFlight();
+    t.after(() => flight.release());
+    const limit = 100;
+    assert.ok(flight.count > limit, `only ${flight.count} descriptors are in flight`);
+    limitDescriptors(app.pid, limit);
+    const clients = Promise.all(Array.from({ length: 20 }, () => get(app.port, '/', { timeout: 60000 })));
+    clients.catch(() => {});
+    const refusals = () => app.err.split('a channel cannot be written for the moment').length - 1;
+    // There is a pause of 10 ms after each: that is longer than a worker may be silent.
+    await app.until('250 refusals', () => refusals() >= 250);
+    await flight.release();
+    for (const { status } of await clients) assert.strictEqual(status, 200);
+    assert.deepStrictEqual(await app.workerPids(), pids);
+    assert.doesNotMatch(app.out + app.err, /died|will be killed|has not answered/);
+  });
+
+test(
+  'a worker for which a control group has no memory is ended by the kernel, and replaced',
+  { skip: memoryCgroup.skipReason() },
+  async t => {
+    const app = await t.ready({ options: { ...production, workers: 2 }, wrapper: memoryCgroup.enter(t, 400 << 20) });
+    const [ first, second ] = await app.workerPids();
+    const agent = await app.agentPid();
+    const before = app.mark();
+    app.tell('app', 'fillMemory', {}, first);
+    await app.stderr(new RegExp(`app_worker#1:${first} died \\(code: [^,]+, signal: SIGKILL`));
+    await app.stdout(/app_worker#3:\d+ started at/, before);
+    assert.strictEqual(await app.agentPid(), agent);
+    assert.ok((await app.workerPids()).includes(second));
+    assert.strictEqual((await get(app.port)).status, 200);
+  });
+
+test('a worker that gets no memory from the system (RLIMIT_DATA) ends, and is replaced', { skip: has('prlimit', '--version') ? false : 'needs prlimit' }, async t => {
+  const app = await t.ready({ options: { ...production, workers: 2 } });
+  const [ first, second ] = await app.workerPids();
+  execFileSync('prlimit', [ '--pid', String(first), `--data=${600 << 20}` ]);
+  const before = app.mark();
+  app.tell('app', 'fillMemory', {}, first);
+  await app.stderr(new RegExp(`app_worker#1:${first} died`));
+  await app.stdout(/app_worker#3:\d+ started at/, before);
+  assert.ok((await app.workerPids()).includes(second));
+  assert.strictEqual((await get(app.port)).status, 200);
+});
 
 for (const when of [ 'before the start', 'at run time' ]) {
   ownOnly('the first line that cannot be written ends it', `output that nobody can read any more, lost ${when}, does not end the master`, { skip: needsLinux }, async t => {

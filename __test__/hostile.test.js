@@ -201,6 +201,61 @@ ownOnly(ORIGINAL, 'asking for the port of another again and again, and closing i
   assert.ok(peak() < 64 * MIB, `${peak() / MIB} MiB`);
 });
 
+/** The test is the parent: it does not read, until it is told to go on. */
+function stopReading(child) {
+  const channel = child[Object.getOwnPropertySymbols(child).find(symbol => symbol.description === 'kChannelHandle')];
+  channel.readStop();
+  return () => channel.readStart();
+}
+
+ownOnly('its memory grows', 'whoever sends more to a parent that does not read has to wait, others do not, and nothing is lost', onLinux, async t => {
+  const limits = { outboxBytes: MIB, stallTimeout: 600000 };
+  const env = { MINI_QUIET: '1', NODE_NO_WARNINGS: '1', EGG_CLUSTER_RS_LOG: 'egg_cluster_rs::driver::channels=debug' };
+  const { app, offender, other, peak, assertUndisturbed } = await start(t, { limits, env });
+  const readOn = stopReading(app.child);
+  const count = 15000;
+  let whole = 0;
+  app.child.on('message', ({ action, data }) => {
+    if (action === 'flood' && data.length === 8192) whole++;
+  });
+  app.tell('app', 'flood', { to: 'parent', count, bytes: 8192 }, offender);
+  await app.until('the worker is held', () => app.err.includes('not read until the parent has read its messages'));
+  assert.ok(peak() < 100 * MIB, `${peak() / MIB} MiB`);
+  readOn();
+  await app.until('all messages', () => whole === count, 60000);
+  assert.ok((await app.workerPids()).includes(other));
+  await assertUndisturbed();
+  assert.ok(peak() < 100 * MIB, `${peak() / MIB} MiB`);
+  assert.doesNotMatch(app.out + app.err, /does not read|dropped/);
+});
+
+ownOnly('its memory grows', 'what is sent to a parent that has not read for limits.stallTimeout is dropped until it reads', onLinux, async t => {
+  const { app, offender, peak, assertUndisturbed } = await start(t, { limits: { outboxBytes: MIB, stallTimeout: 1000 } });
+  const readOn = stopReading(app.child);
+  const count = 15000;
+  app.tell('app', 'flood', { to: 'parent', count, bytes: 8192 }, offender);
+  await app.stdout(/\[master\] the parent does not read its messages any more, those of workers are dropped until it does/);
+  // The worker is read again: its connections are answered for.
+  const reaches = async () => (await get(app.port)).json.pid === offender;
+  assert.ok(await poll(reaches, 20000));
+  readOn();
+  const [ , dropped ] = await app.stdout(/\[master\] the parent reads again, (\d+) messages to it were dropped/);
+  assert.ok(Number(dropped) > 0);
+  assert.ok(await poll(reaches, 20000));
+  await assertUndisturbed();
+  assert.ok(peak() < 100 * MIB, `${peak() / MIB} MiB`);
+});
+
+ownOnly('its memory grows', 'nobody waits for a parent that has closed its channel', onLinux, async t => {
+  const env = { MINI_QUIET: '1', NODE_NO_WARNINGS: '1', EGG_CLUSTER_RS_LOG: 'egg_cluster_rs::driver::channels=debug' };
+  const { app, offender } = await start(t, { limits: { outboxBytes: MIB, stallTimeout: 600000 }, env });
+  stopReading(app.child);
+  app.tell('app', 'flood', { to: 'parent', count: 15000, bytes: 8192 }, offender);
+  await app.until('the worker is held', () => app.err.includes('not read until the parent has read its messages'));
+  app.child.disconnect();
+  assert.ok(await poll(async () => (await get(app.port)).json.pid === offender, 20000));
+});
+
 ownOnly('its memory grows', 'a worker that does not read its messages is ended, its senders wait, others serve', onLinux, async t => {
   // A successor is sent to as well, and may be slow to boot on a busy machine.
   const limits = { outboxBytes: MIB, stallTimeout: 3000 };

@@ -5,55 +5,25 @@
 const fs = require('fs');
 const os = require('os');
 const path = require('path');
-const { PEERS, labelPeers } = require('./lib/peers');
+const { parseArguments } = require('./lib/arguments');
+const { writeChart } = require('./lib/chart');
+const { PEERS, preparePeers, labelPeers } = require('./lib/peers');
+const { readRecorded, writeRecorded, toRecord, checkSuite } = require('./lib/record');
 const { summariseSuite, formatSuite } = require('./lib/report');
+const { loadSuites, chooseSuites } = require('./lib/suites');
 
-const SUITES = [ require('./suites/handoff'), require('./suites/sticky'), require('./suites/memory') ];
 const RESULTS = path.join(__dirname, 'results');
-/** Settings and what they are unless given. */
-const DEFAULTS = { workers: 2, connections: 20000, concurrency: 32, rounds: 5, peers: '', check: false };
-
-function parseArguments(args) {
-  const settings = { ...DEFAULTS };
-  const names = [];
-  for (const arg of args) {
-    const option = arg.match(/^--(\w+)(?:=(.*))?$/);
-    if (!option) {
-      names.push(arg);
-      continue;
-    }
-    const [ , key, value ] = option;
-    if (!(key in DEFAULTS)) throw new Error(`no option is called --${key}; there are --${Object.keys(DEFAULTS).join(', --')}`);
-    settings[key] = parseValue(key, value);
-  }
-  const suites = names.length === 0 ? SUITES : names.map(findSuite);
-  return { suites, settings };
-}
-
-function parseValue(key, value) {
-  if (key === 'check') return true;
-  if (key === 'peers') return value || '';
-  const number = Number(value);
-  if (!Number.isInteger(number) || number < 1) throw new Error(`--${key} takes a whole number from 1, not ${value}`);
-  return number;
-}
-
-function findSuite(name) {
-  const suite = SUITES.find(one => one.name === name);
-  if (!suite) throw new Error(`no benchmark is called ${name}; there are ${SUITES.map(one => one.name).join(', ')}`);
-  return suite;
-}
 
 async function runSuite(suite, settings) {
   const wanted = settings.peers ? settings.peers.split(',') : suite.peers;
   const supports = suite.supports || (() => true);
   // A name that no peer has stays in, for labelPeers to refuse.
-  const names = wanted.filter(name => !PEERS[name] || supports(PEERS[name]));
+  const names = preparePeers(wanted.filter(name => !PEERS[name] || supports(PEERS[name])));
   const progress = line => console.error(`  ${suite.name}: ${line}`);
   const rows = await suite.run({ peers: labelPeers(names), settings, progress });
   const summary = summariseSuite(suite, rows);
   console.log(formatSuite(suite, summary));
-  return { suite: suite.name, ...summary };
+  return { suite, ...summary };
 }
 
 /** What the figures were taken on. */
@@ -62,27 +32,47 @@ function describeMachine() {
   return { node, platform, arch, kernel: os.release(), cores: os.cpus().length, loadBefore: os.loadavg()[0] };
 }
 
-function writeResults(settings, machine, results) {
+function writeResults(run, results) {
   fs.mkdirSync(RESULTS, { recursive: true });
-  const when = new Date().toISOString();
-  const file = path.join(RESULTS, `${when.replace(/[:.]/g, '-')}.json`);
-  fs.writeFileSync(file, JSON.stringify({ when, machine, settings, results }, null, 2) + '\n');
+  const file = path.join(RESULTS, `${run.when.replace(/[:.]/g, '-')}.json`);
+  const named = results.map(({ suite, ...summary }) => ({ suite: suite.name, ...summary }));
+  fs.writeFileSync(file, JSON.stringify({ ...run, results: named }, null, 2) + '\n');
   console.log(`\n  written to ${path.relative(process.cwd(), file)}`);
+}
+
+/** Suites that did not run keep what was recorded of them. */
+function record(run, results) {
+  const recorded = readRecorded();
+  for (const { suite, ...summary } of results) recorded[suite.name] = toRecord(summary, run);
+  writeRecorded(recorded);
+  writeChart(recorded);
+  console.log('  recorded in bench/recorded.json and docs/images/benchmark.svg');
+}
+
+/** @return {boolean} whether anything is worse than recorded */
+function check(run, results) {
+  const recorded = readRecorded();
+  const checks = results.map(({ suite, ...summary }) => checkSuite(suite, toRecord(summary, run), recorded[suite.name]));
+  console.log([ '', ...checks.flatMap(({ lines }) => lines) ].join('\n'));
+  return checks.some(({ worse }) => worse);
 }
 
 async function run() {
   if (process.platform !== 'linux') throw new Error('the benchmarks read /proc and run on Linux only');
-  const { suites, settings } = parseArguments(process.argv.slice(2));
-  const machine = describeMachine();
-  if (machine.loadBefore > 0.5) {
-    console.error(`  note: other programs keep this machine busy (load ${machine.loadBefore.toFixed(1)}); trust ratios only`);
+  const { names, settings } = parseArguments(process.argv.slice(2));
+  const suites = chooseSuites(loadSuites(), names);
+  const started = { when: new Date().toISOString(), machine: describeMachine(), settings };
+  const { loadBefore } = started.machine;
+  if (loadBefore > 0.5) {
+    console.error(`  note: other programs keep this machine busy (load ${loadBefore.toFixed(1)}); trust ratios only`);
   }
   const results = [];
   for (const suite of suites) results.push(await runSuite(suite, settings));
-  writeResults(settings, machine, results);
+  writeResults(started, results);
   const failed = results.some(result => result.rows.some(row => row.failed > 0));
-  const missed = results.some(result => result.goals.some(goal => goal.met === false));
-  if (failed || (settings.check && missed)) process.exitCode = 1;
+  if (settings.record && failed) throw new Error('nothing is recorded: connections went without a full answer');
+  if (settings.record) record(started, results);
+  if (failed || (settings.check && check(started, results))) process.exitCode = 1;
 }
 
 // Ctrl-C reaches the masters too, as they are in the terminal's process group; leaving by exit() ends what is left.

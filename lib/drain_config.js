@@ -68,4 +68,4 @@ function isUnderPermissions() {
   return [ ...process.execArgv, ...fromEnv ].some(arg => PERMISSION_ARG.test(arg));
 }
 
-module.exports = { checkDrain, drainConfig };
+module.exports = { checkDrain, drainConfig, isUnderPermissions, PRELOAD_FILE };

@@ -21,12 +21,15 @@ const Reloads = require('./reloads');
 const Reporter = require('./reporter');
 const { createLogger } = require('./logger');
 const { nativeConfig } = require('./native_config');
+const { outboxLimit } = require('./supervision');
 const { parseOptions, isProduction, readPackage } = require('./options');
 const { ignoredOptions, threadOptions } = require('./threads');
 const { WorkerManager, AgentWorker, AppWorker } = require('./views');
 
 const FULL_DISK = [ 'ENOSPC', 'EDQUOT', 'EFBIG', 'EIO' ];
-const IDLE_SNAPSHOT = { phase: 'starting', agent: null, workers: [], slots: [], agentSlot: null };
+const IDLE_SNAPSHOT = {
+  phase: 'starting', agent: null, workers: [], slots: [], agentSlot: null, waits: { fullOutboxes: 0, pausedSenders: 0 }, timers: 0,
+};
 
 class Master extends EventEmitter {
   #native = null;
@@ -79,6 +82,8 @@ class Master extends EventEmitter {
       hasParent: this.#ownsProcess,
       route: (json, fromParent) => this.#route(json, fromParent),
       warn: (...args) => this.logger.warn(...args),
+      parentLimit: outboxLimit(this.options),
+      onParentFull: isFull => this.#native.parentFull(isFull),
     });
     const snapshot = () => this.#snapshot();
     this.workerManager = new WorkerManager(snapshot);
@@ -221,6 +226,12 @@ class Master extends EventEmitter {
     return this.#workerFiles;
   }
 
+  /** What the workers do first is known of this script only. */
+  #isEgg3Worker(file) {
+    const found = this.#workerFiles;
+    return found !== null && found.package === 'egg-cluster' && found.app === file;
+  }
+
   /** The workers of Egg 4 ask `config.cluster.listen.reusePort` only where the options have none, not even false. */
   #leaveReusePortToConfig() {
     const isEgg4 = this.#workerFiles !== null && this.#workerFiles.package === '@eggjs/cluster';
@@ -325,9 +336,10 @@ class Master extends EventEmitter {
         isProduction: this.isProduction,
         agentWorkerFile: files.agent,
         appWorkerFile: files.app,
+        isEgg3Worker: this.#isEgg3Worker(files.app),
         warn: (...args) => this.logger.warn(...args),
       });
-      this.#native = new this.#binding.NativeMaster(JSON.stringify(config), text => this.#onEvent(JSON.parse(text)));
+      this.#native = new this.#binding.NativeMaster(JSON.stringify(config), text => this.#onEvent(JSON.parse(text), text.length));
       if (this.#hasThreads) this.#threads = this.#threadDriver(files);
       if (this.closed) {
         this.#closeNative();
@@ -382,11 +394,11 @@ class Master extends EventEmitter {
     }
   }
 
-  #onEvent(event) {
+  #onEvent(event, length) {
     this.#reporter.report(event);
     this.#failure.note(event);
     const effect = Master.#EFFECTS[event.type];
-    if (effect) effect(this, event);
+    if (effect) effect(this, event, length);
   }
 
   /** What native events do here, apart from their log lines. */
@@ -412,7 +424,7 @@ class Master extends EventEmitter {
       master.#ready.set(true);
     },
     'message': (master, { message }) => master.#announce(message.action, message.data),
-    'to-parent': (master, { message }) => master.messenger.sendToParent(message),
+    'to-parent': (master, { message }, length) => master.messenger.sendToParent(message, length),
     'reload-started': (master, { slot }) => {
       if (isWhole(slot)) master.#reloads.started();
     },

@@ -9,6 +9,11 @@ class Messenger {
   #hasParent;
   #route;
   #warn;
+  #parentLimit;
+  #onParentFull;
+  /** The length of what the parent has not read. */
+  #unread = 0;
+  #isParentFull = false;
 
   /**
    * @param {Object} hooks
@@ -16,11 +21,16 @@ class Messenger {
    * @param {function(string, boolean): void} hooks.route - hands a message as JSON to the
    *   native master, and whether it comes from the parent
    * @param {function(...*): void} hooks.warn - logs a message that cannot be passed on
+   * @param {number} hooks.parentLimit - how much may wait for the parent, in bytes
+   * @param {function(boolean): void} hooks.onParentFull - called with true when more does, and with false when most
+   *   of it is gone
    */
-  constructor({ hasParent, route, warn }) {
+  constructor({ hasParent, route, warn, parentLimit, onParentFull }) {
     this.#hasParent = hasParent && typeof process.send === 'function';
     this.#route = route;
     this.#warn = warn;
+    this.#parentLimit = parentLimit;
+    this.#onParentFull = onParentFull;
   }
 
   /** Listen to the parent process, if there is one that has a channel to us. */
@@ -41,11 +51,25 @@ class Messenger {
     this.#send(message, (message && message.from) || 'master');
   }
 
-  /** To the parent, if its channel is open. */
-  sendToParent(message) {
+  /**
+   * To the parent, if its channel is open.
+   *
+   * @param {Object} message
+   * @param {number} length - of the message, about
+   */
+  sendToParent(message, length) {
     if (!this.#hasParent || !process.connected) return;
-    // The channel may close while the message is under way, which is no error of ours.
-    process.send(message, () => {});
+    this.#countUnread(length);
+    // Called when it is written; or when the channel closes meanwhile, which is no error of ours.
+    process.send(message, () => this.#countUnread(-length));
+  }
+
+  #countUnread(length) {
+    this.#unread += length;
+    const isFull = this.#unread > (this.#isParentFull ? this.#parentLimit / 4 : this.#parentLimit);
+    if (isFull === this.#isParentFull) return;
+    this.#isParentFull = isFull;
+    this.#onParentFull(isFull);
   }
 
   #send(message, from) {

@@ -8,12 +8,13 @@
 const { supervisionConfig } = require('./supervision');
 const { controlConfig, CONTROL_ENV } = require('./control');
 const { stickyKey } = require('./sticky');
-const { drainConfig } = require('./drain_config');
+const { drainConfig, isUnderPermissions, PRELOAD_FILE } = require('./drain_config');
+const { prestartConfig } = require('./prestart_config');
 
 const DEFAULT_CLOSE_TIMEOUT_MS = 5000;
 const DEFAULT_AGENT_DEBUG_PORT = 5800;
 /** What needs processes: pings and drain use Node's channel, and the signals at its end. */
-const WITHOUT_PROCESSES = { watchdog: null, preloadFile: null, drain: null };
+const WITHOUT_PROCESSES = { watchdog: null, preloadFile: null, drain: null, prestart: { atStart: false, spares: 0 } };
 /** Node's own test of whether its cluster gives inspector ports to the workers. */
 const INSPECTOR_ARG = /--inspect(?:-brk|-port)?|--debug-port/;
 
@@ -23,13 +24,26 @@ const INSPECTOR_ARG = /--inspect(?:-brk|-port)?|--debug-port/;
  * @param {boolean} input.isProduction
  * @param {string} input.agentWorkerFile
  * @param {string} input.appWorkerFile
+ * @param {boolean} input.isEgg3Worker - the app workers run app_worker.js of egg-cluster
  * @param {function(...*): void} input.warn - logs environment variables that make no sense
  * @return {Object} the configuration of a NativeMaster
  */
-function nativeConfig({ options, isProduction, agentWorkerFile, appWorkerFile, warn }) {
+function nativeConfig({ options, isProduction, agentWorkerFile, appWorkerFile, isEgg3Worker, warn }) {
   const legacyTimeout = closeTimeout('EGG_MASTER_CLOSE_TIMEOUT', DEFAULT_CLOSE_TIMEOUT_MS, warn);
   const appCloseTimeoutMs = closeTimeout('EGG_APP_CLOSE_TIMEOUT', legacyTimeout, warn);
   const threads = options.startMode === 'worker_threads';
+  const drain = drainConfig({
+    drain: options.drain,
+    isProduction,
+    appCloseTimeoutMs,
+    fromEnv: (name, fallback) => closeTimeout(name, fallback, warn),
+  });
+  const prestart = prestartConfig({
+    prestart: threads ? false : options.prestart,
+    isProduction,
+    hindrance: prestartHindrance(options, isEgg3Worker),
+    warn,
+  });
   return {
     execPath: process.execPath,
     execArgv: childExecArgv(process.execArgv, process._eval),
@@ -56,14 +70,19 @@ function nativeConfig({ options, isProduction, agentWorkerFile, appWorkerFile, w
     agentCloseTimeoutMs: closeTimeout('EGG_AGENT_CLOSE_TIMEOUT', legacyTimeout, warn),
     control: controlConfig(options),
     ...supervisionConfig(options, Boolean(isProduction)),
-    ...drainConfig({
-      drain: options.drain,
-      isProduction,
-      appCloseTimeoutMs,
-      fromEnv: (name, fallback) => closeTimeout(name, fallback, warn),
-    }),
+    ...drain,
+    prestart,
+    preloadFile: drain.preloadFile || (prestart.atStart || prestart.spares > 0 ? PRELOAD_FILE : null),
     ...(threads && WITHOUT_PROCESSES),
   };
+}
+
+/** Why app workers cannot be started ahead of time; null where they can. */
+function prestartHindrance({ isDebug }, isEgg3Worker) {
+  if (isDebug || isInspected()) return 'the workers run under the inspector';
+  if (!isEgg3Worker) return 'the app workers do not run the app_worker.js of egg-cluster';
+  if (isUnderPermissions()) return 'Node\'s permission model is on';
+  return null;
 }
 
 /**

@@ -8,6 +8,7 @@
 const { describe } = require('./describe');
 const { checkControl } = require('./control');
 const { checkDrain } = require('./drain_config');
+const { checkPrestart } = require('./prestart_config');
 const { checkSupervision } = require('./supervision');
 const { parsePorts } = require('./threads');
 
@@ -50,6 +51,7 @@ const RULES = {
   isDebug: flag,
   exitProcess: flag,
   drain: elsewhere,
+  prestart: elsewhere,
   restart: elsewhere,
   hold: elsewhere,
   limits: elsewhere,
@@ -79,6 +81,7 @@ function checkOptions(options) {
   }
   parsePorts(options.ports);
   checkDrain(options.drain);
+  checkPrestart(options.prestart);
   checkSupervision(options);
   checkControl(options.control);
 }

@@ -134,6 +134,9 @@ const LINES = {
     r.logger.warn('[master] %s sent a message that is ignored: %s', childName(event), event.reason),
   'unresponsive': (r, event) =>
     r.logger.error('[master] %s does not read its messages any more and will be killed', childName(event)),
+  'parent-deaf': r =>
+    r.logger.warn('[master] the parent does not read its messages any more, those of workers are dropped until it does'),
+  'parent-reads': (r, { dropped }) => r.logger.warn('[master] the parent reads again, %s messages to it were dropped', dropped),
   'check-failed': reportCheckFailed,
   'killed': (r, event) =>
     r.logger.warn(event.exited

@@ -4,8 +4,6 @@
  * The option `sticky` where it is an object: what names a client, and who is believed in it.
  */
 
-const net = require('net');
-
 /** What `by` may be, and the name that is looked for where the options give none. */
 const DEFAULT_NAMES = {
   address: undefined,
@@ -91,7 +89,7 @@ function networksOf(entry) {
   if (typeof entry !== 'string') return null;
   if (Object.prototype.hasOwnProperty.call(NAMED_NETWORKS, entry)) return NAMED_NETWORKS[entry];
   const [ , address, prefix ] = /^([^/%]+)(?:\/(\d{1,3}))?$/.exec(entry) || [];
-  const family = net.isIP(address);
+  const family = require('net').isIP(address);
   const width = family === 4 ? 32 : 128;
   return family && !(Number(prefix) > width) ? [ entry ] : null;
 }

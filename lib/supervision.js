@@ -107,6 +107,14 @@ function supervisionConfig(options, isProduction) {
   };
 }
 
+/**
+ * @param {Object} options - checked
+ * @return {number} how much may wait for one that does not read, in bytes
+ */
+function outboxLimit(options) {
+  return withDefaults(LIMITS_DEFAULTS, options.limits).outboxBytes;
+}
+
 function watchdogConfig(options, isProduction) {
   const { timeout, bootTimeout, interval, action: wanted, stack } = withDefaults(WATCHDOG_DEFAULTS, options);
   return {
@@ -131,4 +139,4 @@ function isGiven(value) {
   return value !== undefined && value !== null;
 }
 
-module.exports = { checkSupervision, supervisionConfig };
+module.exports = { checkSupervision, supervisionConfig, outboxLimit };

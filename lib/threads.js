@@ -89,6 +89,7 @@ function canReusePort(nodeVersion, platform) {
 function ignoredOptions(given, parsed) {
   const ignored = [];
   if (given.drain) ignored.push('options.drain has no effect: threads are ended at once');
+  if (given.prestart) ignored.push('options.prestart has no effect: threads are not started ahead of time');
   if (given.hold) ignored.push('options.hold has no effect: threads listen by themselves');
   if (given.limits) ignored.push('options.limits has no effect: threads have no channel');
   if (given.watchdog) ignored.push('options.watchdog has no effect: threads are not watched');

@@ -60,6 +60,11 @@ class WorkerManager {
     return this.#snapshot().agentSlot;
   }
 
+  /** @return {{fullOutboxes: number, pausedSenders: number}} how often messages have had to wait */
+  getWaits() {
+    return this.#snapshot().waits;
+  }
+
   /** @return {{agent: number, worker: number}} the agents that have started, and the app workers there are */
   count() {
     const { agent, workers } = this.#snapshot();

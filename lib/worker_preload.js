@@ -1,10 +1,16 @@
 'use strict';
 
 /**
- * Loaded in front of the script of every app worker (`--require`): lets the master drain it.
+ * Loaded in front of the script of every app worker (`--require`): lets the master start it
+ * ahead of time, and drain it.
  *
- * It knows the HTTP servers of the process, their connections and the requests in flight.
- * When the master says so, the worker accepts nothing more by itself, closes connections
+ * A worker that is started ahead of time has a second environment variable, which names a pipe.
+ * It loads what its script will load first, and waits (lib/worker_gate.js) until the master writes
+ * the number of its slot into the pipe. So nothing of the application runs before. When the
+ * master closes the pipe instead, the worker is not wanted, and ends.
+ *
+ * To drain it, it knows the HTTP servers of the process, their connections and the requests in
+ * flight. When the master says so, the worker accepts nothing more by itself, closes connections
  * that are idle, answers `Connection: close` on the others, and tells the master what is
  * left. All decisions about time are the master's.
  *
@@ -16,6 +22,7 @@
  */
 
 const ENV = 'EGG_CLUSTER_RS_WORKER';
+const GATE_ENV = 'EGG_CLUSTER_RS_GATE';
 /** Node keeps messages with such a `cmd` from `message` listeners, and ignores those it does not know. */
 const CMD = 'NODE_EGG_CLUSTER_RS';
 /** A connection without a request is closed when nothing has come for so long, in ms. */
@@ -36,7 +43,10 @@ function main() {
   if (!require('worker_threads').isMainThread) return;
   // Children of this process inherit both.
   delete process.env[ENV];
+  const gate = process.env[GATE_ENV];
+  delete process.env[GATE_ENV];
   removeFromExecArgv(process.execArgv);
+  if (gate !== undefined) require('./worker_gate').waitAt(Number(gate));
   const channels = requestChannels();
   if (channels !== null) new Drain(process.send).start(channels);
 }

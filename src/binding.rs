@@ -62,6 +62,12 @@ impl NativeMaster {
         Err(to_js(RequestError::NotAMessage(reason)))
     }
 
+    /// More waits for the parent than may (`full`), or most of it is read.
+    #[napi(catch_unwind)]
+    pub fn parent_full(&self, full: bool) {
+        self.driver.report_parent(full);
+    }
+
     /// Replaces the app workers, and before them the agent if `agent` is true.
     #[napi(catch_unwind)]
     pub fn reload(&self, agent: bool) -> Result<()> {

@@ -12,6 +12,9 @@ pub enum ConfigError {
     /// A program or script that is to be started does not exist.
     #[error("{0} should exist, and be a file: the workers are started from it")]
     MissingFile(String),
+    /// Nobody would wait in a worker that is started ahead of time.
+    #[error("invalid configuration of the native master: prestart needs a preloadFile")]
+    NoPreload,
     /// A network of trusted proxies cannot be read.
     #[error("stickyKey.trust should hold addresses and networks such as 10.0.0.0/8, but has {0:?}")]
     BadNetwork(String),

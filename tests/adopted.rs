@@ -20,6 +20,7 @@ fn a_zombie_is_reaped_at_the_second_look_and_a_child_of_ours_never() {
         argv: &argv,
         env: &[],
         channel: end.as_fd(),
+        gate: None,
     };
     let own = spawn::spawn(&request).unwrap();
     for pid in [other, own] {

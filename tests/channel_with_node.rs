@@ -211,7 +211,7 @@ impl Worker {
         let (events, wait) = match self.flush() {
             Flush::Drained => (PollFlags::POLLIN, 1000_u16),
             Flush::Blocked => (PollFlags::POLLIN | PollFlags::POLLOUT, 1000),
-            Flush::Starved => (PollFlags::POLLIN, 5),
+            Flush::Barred | Flush::Starved => (PollFlags::POLLIN, 5),
         };
         let mut fds = [PollFd::new(self.channel.as_fd(), events)];
         poll(&mut fds, PollTimeout::from(wait)).unwrap();

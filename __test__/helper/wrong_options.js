@@ -74,6 +74,16 @@ module.exports = {
     [ { timeout: -1 }, 'RangeError', TIME ],
     [ { websocketTimeout: NaN }, 'RangeError', TIME ],
   ],
+  prestart: [
+    [ 5, 'TypeError', /true, false or an object/ ],
+    [ 'soon', 'TypeError', /true, false or an object/ ],
+    [ [ true ], 'TypeError', /true, false or an object/ ],
+    [ { spare: 1 }, 'TypeError', /may have atStart and spares/ ],
+    [ { atStart: 1 }, 'TypeError', /true or false/ ],
+    [ { spares: -1 }, 'RangeError', TIME ],
+    [ { spares: 65 }, 'RangeError', TIME ],
+    [ { spares: 'many' }, 'RangeError', TIME ],
+  ],
   restart: [
     [ true, 'TypeError', /an object/ ],
     [ false, 'TypeError', /an object/ ],

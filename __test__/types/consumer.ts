@@ -24,6 +24,7 @@ const options: ClusterOptions = {
   title: 'app',
   startMode: 'process',
   drain: { timeout: 3000, websocketTimeout: 60000 },
+  prestart: { atStart: true, spares: 1 },
   exitProcess: false,
   customOption: { passed: 'on' },
 };
@@ -53,6 +54,8 @@ async function main() {
   const agent = master.agentWorker.instance;
   if (agent) console.log(agent.status);
   const { agent: agents, worker: workers }: { agent: number; worker: number } = master.workerManager.count();
+  const { fullOutboxes, pausedSenders } = master.workerManager.getWaits();
+  console.log(fullOutboxes + pausedSenders);
   console.log(agents + workers, master.options.clusterPort.toFixed(), master.options.port?.toFixed());
 
   master.messenger.send({ action: 'hello', to: 'app', data: { any: 'thing' } });
@@ -115,6 +118,10 @@ startCluster({ ports: 7001 });
 startCluster({ typescript: 'yes' });
 // @ts-expect-error isDebug is a boolean
 startCluster({ isDebug: 1 });
+// @ts-expect-error prestart is no number
+startCluster({ prestart: 5 });
+// @ts-expect-error prestart has no such key
+startCluster({ prestart: { spare: 1 } });
 // @ts-expect-error drain is false or an object
 startCluster({ drain: true });
 // @ts-expect-error restart is an object

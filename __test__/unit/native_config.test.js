@@ -26,6 +26,7 @@ function build(options = {}, isProduction = true) {
     isProduction,
     agentWorkerFile: '/a.js',
     appWorkerFile: '/b.js',
+    isEgg3Worker: true,
     warn: (...args) => warnings.push(util.format(...args)),
   });
   return { config, warnings };
@@ -63,6 +64,7 @@ test('everything that the native master is told', t => {
     limits: { lineBytes: 268435456, outboxBytes: 16777216, stallTimeoutMs: 30000, listeners: 256 },
     preloadFile: require.resolve('../../lib/worker_preload.js'),
     drain: { timeoutMs: 5000, websocketTimeoutMs: 5000 },
+    prestart: { atStart: false, spares: 0 },
   });
   assert.deepStrictEqual(warnings, []);
 });

@@ -1,15 +1,17 @@
 'use strict';
 
-// Node's own cluster with round robin: what a master costs that only hands connections on.
+// Node's own cluster. With round robin: what a master costs that only hands connections on. With SCHED_NONE the
+// workers accept by themselves from the one socket: no master at all in the way of a connection.
 
 const cluster = require('cluster');
 const http = require('http');
 const { respond } = require('../fixture/framework/respond');
 
-/** @param {{port: number, workers: number}} options - where to serve and with how many workers */
-function start({ port, workers }) {
+/** @param {{port: number, workers: number, policy: string}} options - where to serve, with how many workers, and how they get connections */
+function start({ port, workers, policy }) {
+  // Before setupPrimary, which takes it for good.
+  cluster.schedulingPolicy = cluster[policy];
   cluster.setupPrimary({ exec: __filename, args: [ String(port) ] });
-  cluster.schedulingPolicy = cluster.SCHED_RR;
   let listening = 0;
   cluster.on('listening', () => {
     listening++;

@@ -6,6 +6,7 @@ const { spawn } = require('child_process');
 const fs = require('fs');
 const net = require('net');
 const path = require('path');
+const { preparePm2, prepareFloor, floorCommand } = require('./prepare');
 const { childPids } = require('./proc');
 
 const BENCH = path.resolve(__dirname, '..');
@@ -14,25 +15,49 @@ const READY_TIMEOUT_MS = 30_000;
 const CLOSE_TIMEOUT_MS = 10_000;
 
 /**
- * What bench/lib/master.js is told for each peer, and what the peer can do: `sticky`: has a sticky mode, `egg`: runs
- * Egg applications, `serves`: answers connections at all.
+ * The peers. `module`: what bench/lib/master.js is told; `command`: a program that is started in its place. What a peer can
+ * do: `sticky`: has a sticky mode, `egg`: runs Egg applications, `serves`: answers connections at all. `prepare`: builds or
+ * installs what it needs, see prepare.js.
  */
 const PEERS = {
   'egg-cluster': { module: 'egg-cluster', sticky: true, egg: true, serves: true },
   'egg-cluster-rs': { module: path.resolve(BENCH, '..'), sticky: true, egg: true, serves: true },
   'node-cluster': { module: 'node-cluster', sticky: false, egg: false, serves: true },
+  'node-cluster-none': { module: 'node-cluster-none', sticky: false, egg: false, serves: true },
+  pm2: { module: 'pm2', prepare: preparePm2, sticky: false, egg: false, serves: true },
+  floor: { command: floorCommand, prepare: prepareFloor, sticky: false, egg: false, serves: true },
+  'floor-paced': {
+    command: options => floorCommand(options, 'paced'), prepare: prepareFloor, sticky: false, egg: false, serves: true,
+  },
   'bare-node': { module: 'bare-node', sticky: false, egg: false, serves: false },
 };
 
-/** What every other peer is compared with. */
+/** What every other peer is compared with, unless a goal names another. */
 const BASELINE = 'egg-cluster';
 const OURS = 'egg-cluster-rs';
 
 /** The applications that peers can run. */
 const FIXTURES = {
   minimal: { baseDir: path.join(BENCH, 'fixture'), framework: path.join(BENCH, 'fixture', 'framework') },
+  relay: { baseDir: path.join(BENCH, 'fixture'), framework: path.join(BENCH, 'fixture', 'relay') },
+  'relay-egg': { baseDir: path.join(BENCH, 'fixture'), framework: path.join(BENCH, 'fixture', 'relay-egg') },
   egg: { baseDir: path.join(BENCH, 'fixture', 'egg') },
 };
+
+/**
+ * Makes peers ready to be started: builds and installs what only the benchmark needs.
+ * @param {string[]} names - keys of PEERS; others are left for labelPeers to refuse
+ * @return {string[]} the names without those that cannot take part here; a line on stderr says why
+ */
+function preparePeers(names) {
+  const prepare = new Set(names.map(name => PEERS[name] && PEERS[name].prepare).filter(Boolean));
+  const missing = new Map([ ...prepare ].map(one => [ one, one() ]));
+  return names.filter(name => {
+    const why = PEERS[name] && missing.get(PEERS[name].prepare);
+    if (why) console.error(`  ${name} is left out: ${why}`);
+    return !why;
+  });
+}
 
 /** Masters that run now, so that none outlives the benchmark. */
 const running = new Set();
@@ -40,9 +65,13 @@ process.on('exit', () => running.forEach(child => child.kill('SIGKILL')));
 
 /** A master that serves. */
 class RunningMaster {
-  constructor(child, label, port) {
+  constructor(child, { label, port, readyMs, logFile }) {
     this.child = child;
     this.label = label;
+    /** From the start of its process until it served. */
+    this.readyMs = readyMs;
+    /** The path of what it and its children print. */
+    this.logFile = logFile;
     /** TCP port on which it serves. */
     this.port = port;
     this.pid = child.pid;
@@ -64,25 +93,38 @@ class RunningMaster {
 /**
  * Starts one peer's master and waits until it serves.
  * @param {{name: string, label: string}} peer - name of PEERS, and how this run calls it
- * @param {{workers: number, fixture?: string, sticky?: boolean}} setting - what to run
+ * @param {Object} setting - what to run
+ * @param {number} setting.workers - how many app workers
+ * @param {string|{baseDir: string, framework?: string}} [setting.fixture] - a name of FIXTURES, or an application of the suite's own
+ * @param {Object} [setting.options] - further options of startCluster, and of Node's own cluster
+ * @param {Object} [setting.env] - further variables of its environment
  * @return {Promise<RunningMaster>} the master
  */
-async function startMaster(peer, { workers, fixture = 'minimal', sticky = false }) {
+async function startMaster(peer, { workers, fixture = 'minimal', options: further = {}, env = {} }) {
   const port = await freePort();
-  const options = { ...FIXTURES[fixture], port, workers, sticky, env: 'prod' };
+  const application = typeof fixture === 'string' ? FIXTURES[fixture] : fixture;
+  const options = { ...application, port, workers, env: 'prod', ...further };
   fs.mkdirSync(LOGS, { recursive: true });
   const logFile = path.join(LOGS, `${peer.label.replace(/\W+/g, '-')}.log`);
   const log = fs.openSync(logFile, 'w');
-  const child = spawn(process.execPath, [ path.join(__dirname, 'master.js'), PEERS[peer.name].module, JSON.stringify(options) ], {
+  const { command, args, env: needed } = commandOf(PEERS[peer.name], options);
+  const begin = process.hrtime.bigint();
+  const child = spawn(command, args, {
     cwd: path.resolve(BENCH, '..'),
-    env: { ...process.env, NODE_ENV: 'production', EGG_MASTER_CLOSE_TIMEOUT: '3000' },
+    env: { ...process.env, NODE_ENV: 'production', EGG_MASTER_CLOSE_TIMEOUT: '3000', ...needed, ...env },
     stdio: [ 'ignore', log, log, 'ipc' ],
   });
   fs.closeSync(log);
   running.add(child);
   child.once('exit', () => running.delete(child));
   await untilReady(child, peer.label, logFile);
-  return new RunningMaster(child, peer.label, port);
+  const readyMs = Number(process.hrtime.bigint() - begin) / 1e6;
+  return new RunningMaster(child, { label: peer.label, port, readyMs, logFile });
+}
+
+function commandOf({ module, command }, options) {
+  if (command) return command(options);
+  return { command: process.execPath, args: [ path.join(__dirname, 'master.js'), module, JSON.stringify(options) ] };
 }
 
 function untilReady(child, label, logFile) {
@@ -136,4 +178,4 @@ function labelPeers(names) {
   });
 }
 
-module.exports = { PEERS, BASELINE, OURS, startMaster, labelPeers };
+module.exports = { PEERS, BASELINE, OURS, FIXTURES, startMaster, preparePeers, labelPeers };

@@ -61,6 +61,14 @@ function memory(pid) {
 }
 
 /**
+ * Lets the highest resident memory of a process count from now on.
+ * @param {number} pid - the process
+ */
+function resetPeak(pid) {
+  fs.writeFileSync(`/proc/${pid}/clear_refs`, '5');
+}
+
+/**
  * The direct children of a process, whichever of its threads made them.
  * @param {number} pid - the process
  * @return {number[]} process ids
@@ -72,4 +80,4 @@ function childPids(pid) {
   });
 }
 
-module.exports = { cpuTime, cpuBetween, memory, childPids };
+module.exports = { cpuTime, cpuBetween, memory, resetPeak, childPids };

@@ -7,27 +7,40 @@ const { summarise, ratios } = require('./stats');
 
 /**
  * @param {Object} suite - the suite that ran
- * @param {Object} rows - what its run() returned: series by label and metric
+ * @param {Object} rows - what its run() returned: series by label and metric; a peer may lack some
  * @return {{rows: Object[], goals: Object[]}} medians, spreads, ratios to the baseline of the same run, and goals
  */
 function summariseSuite(suite, rows) {
-  const base = rows[BASELINE];
-  const summary = Object.entries(rows).map(([ label, { failed, series } ]) => {
+  const summary = Object.entries(rows).map(([ label, { failed } ]) => {
     const metrics = {};
-    for (const { key } of suite.metrics) {
-      metrics[key] = { ...summarise(series[key]), ratio: base ? ratios(series[key], base.series[key]) : null };
+    for (const { key, absolute } of suite.metrics) {
+      const values = seriesOf(rows, label, key);
+      metrics[key] = values && { ...summarise(values), ratio: absolute ? null : compare(rows, key, label, BASELINE) };
     }
     return { label, failed, metrics };
   });
-  const ours = summary.find(row => row.label === OURS);
-  return { rows: summary, goals: suite.goals.map(goal => judge(goal, ours)) };
+  return { rows: summary, goals: suite.goals.map(goal => judge(goal, rows)) };
 }
 
-function judge(goal, ours) {
-  const ratio = ours && ours.metrics[goal.metric].ratio;
-  if (!ratio) return { ...goal, ratio: null, met: null };
-  const met = goal.atMost !== undefined ? ratio.median <= goal.atMost : ratio.median >= goal.atLeast;
-  return { ...goal, ratio: ratio.median, met };
+/** The values of a peer's rounds, or null where it did not take part or lacks the metric. */
+function seriesOf(rows, label, key) {
+  const values = rows[label] && rows[label].series[key];
+  return values && values.length > 0 ? values : null;
+}
+
+function compare(rows, key, label, other) {
+  const values = seriesOf(rows, label, key);
+  const base = seriesOf(rows, other, key);
+  return values && base ? ratios(values, base) : null;
+}
+
+/** `of: null` asks for our value itself and not for a ratio. */
+function judge(goal, rows) {
+  const of = goal.of === undefined ? BASELINE : goal.of;
+  const own = seriesOf(rows, OURS, goal.metric);
+  const seen = of === null ? own && summarise(own) : compare(rows, goal.metric, OURS, of);
+  const met = seen && (goal.atMost !== undefined ? seen.median <= goal.atMost : seen.median >= goal.atLeast);
+  return { ...goal, of, seen, met };
 }
 
 /**
@@ -48,21 +61,33 @@ function formatSuite(suite, summary) {
 }
 
 /** `12.3 [11.9-12.8] 0.45x`: median, least and most of the rounds, ratio to the baseline. */
-function formatCell({ median, min, max, ratio }, label) {
+function formatCell(figures, label) {
+  if (!figures) return '-';
+  const { median, min, max, ratio } = figures;
   const times = ratio && label !== BASELINE ? `  ${ratio.median.toFixed(2)}x` : '';
   return `${formatNumber(median)} [${formatNumber(min)}-${formatNumber(max)}]${times}`;
 }
 
 function formatNumber(value) {
-  if (value >= 1000) return String(Math.round(value));
-  return value.toFixed(value >= 100 ? 0 : 1);
+  if (value >= 100) return String(Math.round(value));
+  return value.toFixed(value >= 10 ? 1 : 2);
 }
 
 function formatGoal(goal, suite) {
-  const { title } = suite.metrics.find(metric => metric.key === goal.metric);
-  const wanted = goal.atMost !== undefined ? `at most ${goal.atMost}x` : `at least ${goal.atLeast}x`;
-  const seen = goal.met === null ? 'not measured' : `${goal.ratio.toFixed(2)}x, ${goal.met ? 'met' : 'NOT MET'}`;
-  return `  goal: ${title} ${wanted} of ${BASELINE}: ${seen}`;
+  const { atMost, seen, met, of } = goal;
+  const suffix = suffixOf(of, metricOf(suite, goal));
+  const wanted = atMost !== undefined ? `at most ${atMost}` : `at least ${goal.atLeast}`;
+  const result = seen ? `${seen.median.toFixed(2)}${suffix}, ${met ? 'met' : 'NOT MET'}` : 'not measured';
+  return `  goal: ${metricOf(suite, goal).title} ${wanted}${suffix}${of === null ? '' : ` of ${of}`}: ${result}`;
+}
+
+function metricOf(suite, { metric }) {
+  return suite.metrics.find(({ key }) => key === metric);
+}
+
+/** What stands behind a figure: a ratio to `of`, or our value itself. */
+function suffixOf(of, { unit }) {
+  return of === null ? ` ${unit}` : 'x';
 }
 
 function formatTable(rows) {
@@ -72,4 +97,4 @@ function formatTable(rows) {
   return [ ...lines, '' ];
 }
 
-module.exports = { summariseSuite, formatSuite };
+module.exports = { summariseSuite, formatSuite, metricOf, suffixOf };

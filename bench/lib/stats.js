@@ -25,7 +25,28 @@ function summarise(values) {
  * @return {{median: number, min: number, max: number, values: number[]}} the ratios values / base
  */
 function ratios(values, base) {
-  return summarise(values.map((value, round) => value / base[round]));
+  return summarise(values.map((value, round) => ratio(value, base[round])));
 }
 
-module.exports = { median, summarise, ratios };
+/** Nothing beside nothing is as much: two peers that lost no request are alike. */
+function ratio(value, base) {
+  return value === 0 && base === 0 ? 1 : value / base;
+}
+
+/**
+ * @param {number[]} values - at least two, at equal distances
+ * @return {number} by how much they grow from one to the next: the least squares' line
+ */
+function slope(values) {
+  const middle = (values.length - 1) / 2;
+  const mean = values.reduce((sum, value) => sum + value, 0) / values.length;
+  let above = 0;
+  let below = 0;
+  values.forEach((value, index) => {
+    above += (index - middle) * (value - mean);
+    below += (index - middle) ** 2;
+  });
+  return above / below;
+}
+
+module.exports = { median, summarise, ratios, slope };

@@ -32,6 +32,13 @@ class Ledger {
     fs.rmSync(this.#file);
   }
 
+  /** Drops the account of requests that are done with; who serves stays. */
+  forget() {
+    this.read();
+    this.begun.clear();
+    this.taken.clear();
+  }
+
   /** Who began a request, and who was given its connection, most recently: `{pid, at}` each, if anybody. */
   readerAndTaker({ id, client, startedAt, endedAt }) {
     const takers = (this.taken.get(client) || []).filter(({ at }) => at >= startedAt && at <= endedAt);

@@ -29,21 +29,23 @@ process.on('exit', () => running.forEach(child => child.kill('SIGKILL')));
 class Master {
   /**
    * @param {{name: string, label: string}} peer - one of bench/lib/peers
-   * @param {{port: number, sticky: boolean, extra: Object, runName: string}} setting - how to run it; `extra` are more options
+   * @param {{port: number, sticky: boolean, extra: Object, runName: string, starter?: string[], graceMs?: number}} setting - how to run
+   *   it; `extra` are more options, `starter` is the script, after arguments of Node, `graceMs` what a worker gets to finish
    */
-  constructor(peer, { port, sticky, extra, runName }) {
+  constructor(peer, { port, sticky, extra, runName, starter = [ STARTER ], graceMs = GRACE_MS }) {
     this.port = port;
     const name = `${runName}-${peer.label.replace(/\W+/g, '-')}`;
     fs.mkdirSync(LOGS, { recursive: true });
     this.logFile = path.join(LOGS, `${name}.log`);
     const ledgerFile = path.join(LOGS, `${name}.${process.pid}.ledger`);
     this.ledger = new Ledger(ledgerFile);
+    this.graceMs = graceMs;
     this.marker = `CHAOS_LEDGER=${ledgerFile}`;
     const options = {
       baseDir: path.join(CHAOS, 'fixture'), framework: path.join(CHAOS, 'fixture', 'framework'),
       port, sticky, workers: WORKERS, env: 'prod', ...extra,
     };
-    this.child = this.#spawn(peer, options, ledgerFile);
+    this.child = this.#spawn(peer, options, ledgerFile, starter);
     this.pid = this.child.pid;
     /** `{code, signal, at}` once it has ended. */
     this.ended = null;
@@ -54,11 +56,11 @@ class Master {
     }));
   }
 
-  #spawn(peer, options, ledgerFile) {
+  #spawn(peer, options, ledgerFile, starter) {
     const log = fs.openSync(this.logFile, 'w');
-    const child = spawn(process.execPath, [ STARTER, PEERS[peer.name].module, JSON.stringify(options) ], {
+    const child = spawn(process.execPath, [ ...starter, PEERS[peer.name].module, JSON.stringify(options) ], {
       cwd: path.resolve(CHAOS, '..'),
-      env: { ...process.env, NODE_ENV: 'production', EGG_MASTER_CLOSE_TIMEOUT: String(GRACE_MS), CHAOS_LEDGER: ledgerFile },
+      env: { ...process.env, NODE_ENV: 'production', EGG_MASTER_CLOSE_TIMEOUT: String(this.graceMs), CHAOS_LEDGER: ledgerFile },
       stdio: [ 'ignore', log, log, 'ipc' ],
     });
     fs.closeSync(log);
@@ -106,7 +108,7 @@ class Master {
   async stop() {
     if (this.ended) return;
     this.child.kill('SIGTERM');
-    const timer = setTimeout(() => this.child.kill('SIGKILL'), 3 * GRACE_MS);
+    const timer = setTimeout(() => this.child.kill('SIGKILL'), 3 * this.graceMs);
     await this.exit;
     clearTimeout(timer);
   }
@@ -122,7 +124,7 @@ class Master {
 
 /**
  * @param {{name: string, label: string}} peer - who
- * @param {{sticky: boolean, extra: Object, runName: string, random: Object}} setting - how
+ * @param {{sticky: boolean, extra: Object, runName: string, starter?: string[], graceMs?: number, random: Object}} setting - how
  * @return {Promise<Master>} one that serves
  */
 async function startMaster(peer, { random, ...setting }) {

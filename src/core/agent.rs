@@ -86,6 +86,7 @@ impl Core {
             inspect_port: self.settings.agent_inspect_port,
             slot: None,
             slots: self.workers.slot_count(),
+            waits: false,
         }));
     }
 

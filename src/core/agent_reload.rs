@@ -98,5 +98,6 @@ impl Core {
         let failure = format!("the new agent agent_worker#{id} failed: {reason}");
         self.report_reload(now, &reload, Some(failure));
         self.reload_again(now, &reload);
+        self.await_spare(now);
     }
 }

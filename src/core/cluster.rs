@@ -198,6 +198,12 @@ impl Listener {
 impl Core {
     /// Everything that a child says.
     pub(super) fn on_message(&mut self, now: Instant, child: ChildId, message: ChildMessage) {
+        if let ChildId::App(id) = child
+            && self.waiting.has(id)
+        {
+            // The last words of one that has ended while it waited.
+            return;
+        }
         match (message, child) {
             (ChildMessage::User(message), _) => self.route_from_child(now, child, message),
             (ChildMessage::NotRoutable, _) => {

@@ -9,7 +9,7 @@
 //! Closing first hands out all that the kernel has accepted on the public listeners, then
 //! closes them, so that new clients are refused, and then drains all workers at once.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -22,12 +22,17 @@ use super::{Core, millis};
 use crate::ipc::encode;
 use crate::ipc::message::InUse;
 
+/// How often a listener is emptied again while the newest clients have not been looked at. More may come
+/// each time.
+const LAST_LOOKS: u32 = 4;
+
 /// The workers that drain, and what has to be done before all of them do.
 #[derive(Debug, Default)]
 pub(super) struct Drains {
     by_worker: BTreeMap<u32, Drain>,
-    /// Closing waits for what the kernel holds at these listeners.
-    emptying: BTreeSet<ListenerId>,
+    /// Closing waits for what the kernel holds at these listeners, which has been asked for again so
+    /// many times.
+    emptying: BTreeMap<ListenerId, u32>,
 }
 
 /// A worker that drains.
@@ -193,9 +198,9 @@ impl Core {
             self.take_back_sticky_queue(now, id);
         }
         if !draining.is_empty() {
-            self.drains.emptying = self.accepted_on().collect();
+            self.drains.emptying = self.accepted_on().map(|id| (id, 0)).collect();
         }
-        for listener in self.drains.emptying.iter().copied().collect::<Vec<_>>() {
+        for listener in self.drains.emptying.keys().copied().collect::<Vec<_>>() {
             self.output(Output::AcceptRest { listener });
         }
         self.drain_apps_if_emptied(now);
@@ -209,8 +214,18 @@ impl Core {
 
     /// The driver has accepted all that waited.
     pub(super) fn on_accepted_rest(&mut self, now: Instant, listener: ListenerId) {
-        if self.drains.emptying.remove(&listener) {
-            self.drain_apps_if_emptied(now);
+        let unseen = self.sticky.listener == Some(listener) && self.peeking.has_unseen();
+        match self.drains.emptying.get_mut(&listener) {
+            Some(rounds) if unseen && *rounds < LAST_LOOKS => {
+                // What the newest have sent already is told before this is answered.
+                *rounds += 1;
+                self.output(Output::AcceptRest { listener });
+            }
+            Some(_) => {
+                self.drains.emptying.remove(&listener);
+                self.drain_apps_if_emptied(now);
+            }
+            None => {}
         }
     }
 

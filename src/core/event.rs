@@ -107,6 +107,17 @@ pub enum Input {
         /// Who is read.
         child: ChildId,
     },
+    /// Nothing can be written to the child for the time being, because the system is short of
+    /// something: it does not hear what it is asked.
+    WritingPaused {
+        /// Who is not written to.
+        child: ChildId,
+    },
+    /// The child is written to again.
+    WritingResumed {
+        /// Who is written to.
+        child: ChildId,
+    },
     /// The outbox of a child holds more than its high-water mark.
     OutboxFull {
         /// The slow receiver.
@@ -117,6 +128,10 @@ pub enum Input {
         /// The receiver.
         child: ChildId,
     },
+    /// More waits for the parent than may.
+    ParentFull,
+    /// Most of it is read, or the parent has closed its channel.
+    ParentDrained,
     /// The channel is gone: read to its end, broken, or closed by [`Output::Disconnect`].
     Disconnected {
         /// Whose channel.
@@ -326,6 +341,15 @@ pub struct ExitStatus {
 pub enum Output {
     /// Start a child; answered by `Spawned` or `SpawnFailed`.
     Spawn(SpawnSpec),
+    /// Let an app worker that waits run its script, as the worker of a slot.
+    Release {
+        /// Whom.
+        child: ChildId,
+        /// The slot, from 0 (`CFORK_WORKER_INDEX`).
+        slot: u32,
+        /// The number of slots (`CFORK_WORKER_COUNT`).
+        slots: u32,
+    },
     /// Put a frame into the child's outbox.
     Send {
         /// The receiver.
@@ -417,6 +441,8 @@ pub enum Output {
         /// How many.
         bytes: usize,
     },
+    /// Nobody has to wait for the parent any more: what is sent to it is dropped from now on.
+    ForgetParent,
     /// Tell the JavaScript face.
     Emit(Event),
 }
@@ -442,6 +468,8 @@ pub struct SpawnSpec {
     pub slot: Option<u32>,
     /// The number of slots (`CFORK_WORKER_COUNT`).
     pub slots: u32,
+    /// It waits before it runs its script, until [`Output::Release`].
+    pub waits: bool,
 }
 
 /// What to bind.
@@ -525,6 +553,8 @@ pub struct Settings {
     pub threads: bool,
     /// When what has died is started again.
     pub restart: RestartSettings,
+    /// Which app workers are started ahead of time.
+    pub prestart: PrestartSettings,
     /// How hung children are found; `None`: not at all.
     pub watchdog: Option<WatchdogSettings>,
     /// How long app workers may take from SIGTERM to their end.
@@ -578,6 +608,15 @@ pub struct HoldLimits {
     pub timeout: Duration,
     /// How many of a listener the master holds, at least 1. The kernel's queue holds more.
     pub connections: usize,
+}
+
+/// App workers that are started ahead of time, and wait until they are needed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct PrestartSettings {
+    /// Those of the start, beside the agent.
+    pub at_start: bool,
+    /// How many are kept in reserve: in production for workers that die, elsewhere for a reload.
+    pub spares: u32,
 }
 
 /// How long a worker may drain.
@@ -940,6 +979,13 @@ pub enum Event {
         /// The positive errno.
         errno: i32,
     },
+    /// The parent has not read its messages for long. Those of children are dropped until it does.
+    ParentDeaf,
+    /// The parent reads again.
+    ParentReads {
+        /// How many messages were dropped.
+        dropped: u64,
+    },
     /// A message for the master: `master.emit(action, data)`.
     Message {
         /// The message.
@@ -1167,6 +1213,21 @@ pub struct Snapshot {
     pub slots: Vec<SlotView>,
     /// The place of the agent.
     pub agent_slot: Option<SlotView>,
+    /// How many timers are set.
+    pub timers: usize,
+    /// What has had to wait.
+    pub waits: Waits,
+}
+
+/// How often messages have had to wait, since the start. A cluster whose processes keep up with
+/// each other has zeroes here.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Waits {
+    /// An outbox got above its high-water mark: its child did not read fast enough.
+    pub full_outboxes: u64,
+    /// A child was no longer read, because others, or JavaScript, did not keep up with it.
+    pub paused_senders: u64,
 }
 
 impl Snapshot {
@@ -1178,6 +1239,8 @@ impl Snapshot {
             workers: Vec::new(),
             slots: Vec::new(),
             agent_slot: None,
+            waits: Waits::default(),
+            timers: 0,
         }
     }
 }

@@ -61,6 +61,7 @@ impl Core {
             self.started_at = Some(now);
             self.start_watchdog(now);
             self.fork_agent(now);
+            self.prestart_workers();
         }
     }
 
@@ -125,6 +126,7 @@ impl Core {
         if self.settings.production {
             self.timers.set(Timer::Check, now + CHECK_INTERVAL);
         }
+        self.begin_spares(now);
     }
 
     /// `data` of the `egg-ready` that the parent gets, as JSON. Absent keys are left out.
@@ -191,6 +193,7 @@ impl Core {
             && self.living_children().is_empty()
             && !self.agent.spawning
             && !self.workers.any_spawning()
+            && !self.waiting.any_spawning()
             && !self.any_ending()
         {
             self.finish(code);
@@ -214,6 +217,7 @@ impl Core {
         agent
             .into_iter()
             .chain(self.workers.ids().map(ChildId::App))
+            .chain(self.waiting.ids().map(ChildId::App))
             .collect()
     }
 

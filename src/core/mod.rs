@@ -9,6 +9,7 @@
 //! | [`lifecycle`] | start, ready, failed start, the check for life |
 //! | [`agent`] | the agent: ready, died, forked anew |
 //! | [`workers`] | the app workers: fork, ready, death, refork |
+//! | [`prestart`] | app workers that are started ahead of time, and wait |
 //! | [`restart`] | when what has died is started again, and when that is given up |
 //! | [`intensity`] | how many have been restarted lately |
 //! | [`watchdog`] | whether event loops turn, and what becomes of those that do not |
@@ -29,6 +30,7 @@
 //! | [`scheduler`] | the choice of a worker, round robin |
 //! | [`affinity`] | the choice of a slot, sticky mode |
 //! | [`client_key`] | what names a client in sticky mode |
+//! | [`parent`] | messages to a parent that does not read them |
 //! | [`peeking`] | connections whose first bytes are awaited, for that |
 //! | [`head`], [`proxy_header`], [`trust`] | reading those bytes, and whom to believe |
 //! | [`router`] | messages among parent, master, agent and apps |
@@ -51,7 +53,9 @@ mod hold;
 mod inquiry;
 mod intensity;
 mod lifecycle;
+mod parent;
 mod peeking;
+mod prestart;
 pub(crate) mod proxy_header;
 mod recent;
 mod reload;
@@ -77,10 +81,12 @@ use agent::AgentSlot;
 use cluster::Listeners;
 use counters::Totals;
 use drain::Drains;
-use event::{ChildId, Command, Event, Frame, Input, Output, Settings, Snapshot};
+use event::{ChildId, Command, Event, Frame, Input, Output, Settings, Snapshot, Waits};
 use handoff::Sticky;
 use lifecycle::Phase;
+use parent::Parent;
 use peeking::Peeking;
+use prestart::Waiting;
 use recent::Recent;
 use reload::{Reload, Reloads};
 use restart::Restarts;
@@ -98,6 +104,8 @@ pub struct Core {
     public: Public,
     agent: AgentSlot,
     workers: Workers,
+    /// Processes that are no workers yet.
+    waiting: Waiting,
     reload: Option<Reload>,
     /// The reloads so far.
     reloads: Reloads,
@@ -114,8 +122,10 @@ pub struct Core {
     restarts: Restarts,
     watchdog: Watchdog,
     peeking: Peeking,
+    parent: Parent,
     failed_checks: u32,
     bad_messages: HashMap<ChildId, u32>,
+    waits: Waits,
     timers: Timers,
     outputs: VecDeque<Output>,
 }
@@ -147,6 +157,7 @@ impl Core {
             started_at: None,
             public,
             agent: AgentSlot::default(),
+            waiting: Waiting::default(),
             reload: None,
             reloads: Reloads::default(),
             paused: false,
@@ -157,8 +168,10 @@ impl Core {
             listeners: Listeners::default(),
             recent: Recent::default(),
             peeking: Peeking::default(),
+            parent: Parent::default(),
             failed_checks: 0,
             bad_messages: HashMap::new(),
+            waits: Waits::default(),
             timers: Timers::default(),
             outputs: VecDeque::new(),
         }
@@ -175,9 +188,17 @@ impl Core {
             Input::HandleAcked { child, conn } => self.on_handle_acked(now, child, conn),
             Input::HandleRefused { child, conn } => self.on_handle_refused(now, child, conn),
             Input::Pong { child } => self.on_pong(now, child),
-            Input::ReadingPaused { child } => self.set_unheard(child, true),
+            Input::ReadingPaused { child } => {
+                self.waits.paused_senders += 1;
+                self.set_unheard(child, true);
+            }
             Input::ReadingResumed { child } => self.set_unheard(child, false),
+            Input::WritingPaused { child } => self.set_unasked(now, child, true),
+            Input::WritingResumed { child } => self.set_unasked(now, child, false),
+            Input::ParentFull => self.on_parent_full(now),
+            Input::ParentDrained => self.on_parent_drained(),
             Input::OutboxFull { child } => {
+                self.waits.full_outboxes += 1;
                 let limit = self.settings.limits.stall_timeout;
                 self.timers.set_if_idle(Timer::Stall(child), now + limit);
             }
@@ -206,6 +227,7 @@ impl Core {
             match timer {
                 Timer::AgentRestart => self.restart_agent(now),
                 Timer::Refork(slot) => self.refork_slot(now, slot),
+                Timer::Spare => self.add_spare(now),
                 Timer::Check => self.check_alive(now),
                 Timer::Drain(child) => self.on_drain_time(now, child),
                 Timer::Kill(child) => self.kill_ending(now, child),
@@ -215,7 +237,8 @@ impl Core {
                 }
                 Timer::Probation(id) => self.end_probation(now, id),
                 Timer::Recent => self.release_recent(now),
-                Timer::Stall(child) => self.kill_unresponsive(child),
+                Timer::ParentStall => self.on_parent_stalled(),
+                Timer::Stall(child) => self.on_stalled(now, child),
                 Timer::FailDeadline => self.kill_all(),
                 Timer::RetryRefused(listener) => self.retry_refused(now, listener),
                 Timer::HeldTooLong(listener) => self.close_held_too_long(now, listener),
@@ -246,6 +269,8 @@ impl Core {
             workers: self.workers.views(),
             slots: self.slot_views(),
             agent_slot: Some(self.agent_slot_view()),
+            waits: self.waits,
+            timers: self.timers.count(),
         }
     }
 
@@ -262,6 +287,7 @@ impl Core {
     fn on_spawned(&mut self, now: Instant, child: ChildId, pid: i32) {
         match child {
             ChildId::Agent(_) => self.on_agent_spawned(now, pid),
+            ChildId::App(id) if self.waiting.has(id) => self.on_waiting_spawned(now, id, pid),
             ChildId::App(id) => self.on_worker_spawned(now, id, pid),
         }
     }
@@ -271,6 +297,7 @@ impl Core {
         match child {
             ChildId::Agent(_) if self.agent.child() != Some(child) => return,
             ChildId::Agent(_) => self.agent.connected = false,
+            ChildId::App(id) if self.waiting.has(id) => self.on_waiting_disconnected(id),
             ChildId::App(id) => self.on_worker_disconnected(now, id),
         }
         self.await_end_of_mute(now, child);
@@ -287,6 +314,7 @@ impl Core {
         }
         match child {
             ChildId::Agent(id) => self.on_agent_exited(now, id, status),
+            ChildId::App(id) if self.waiting.has(id) => self.on_waiting_exited(now, id),
             ChildId::App(id) => self.on_worker_exited(now, id, status),
         }
         if is_ending {
@@ -332,6 +360,7 @@ impl Core {
     fn identify(&self, child: ChildId) -> Option<(&'static str, u32, i32)> {
         match child {
             ChildId::Agent(id) => Some(("agent", id, self.agent.pid_of(id)?)),
+            ChildId::App(id) if self.waiting.has(id) => Some(("app", id, self.waiting.pid_of(id)?)),
             ChildId::App(id) => {
                 let worker = self.workers.get(id)?;
                 Some(("app", self.workers.number(id, worker.slot), worker.pid?))

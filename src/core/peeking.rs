@@ -58,6 +58,11 @@ impl Peeking {
         }
     }
 
+    /// There are connections of whose first bytes nothing has been told yet.
+    pub(super) fn has_unseen(&self) -> bool {
+        self.by_age.values().any(|awaited| awaited.looks == 0)
+    }
+
     fn oldest(&self) -> Option<&Awaited> {
         self.by_age.values().next()
     }

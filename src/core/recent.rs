@@ -17,6 +17,8 @@ use super::timer::Timer;
 /// How long a duplicate is kept. Longer than a busy event loop needs from one end of a turn
 /// to the other; the number of descriptors in use grows by so many milliseconds of accepting.
 const KEEP: Duration = Duration::from_millis(30);
+/// Those whose time is over are closed together, so often at most: each look costs a wake-up.
+const RELEASE_EVERY: Duration = Duration::from_millis(10);
 
 /// How a connection would be handed over again.
 #[derive(Debug, Clone, Copy)]
@@ -63,7 +65,8 @@ impl Core {
     pub(super) fn release_recent(&mut self, now: Instant) {
         while let Some(taken) = self.recent.taken.front() {
             if taken.at + KEEP > now {
-                self.timers.set(Timer::Recent, taken.at + KEEP);
+                let next = (taken.at + KEEP).max(now + RELEASE_EVERY);
+                self.timers.set(Timer::Recent, next);
                 return;
             }
             let conn = taken.conn;

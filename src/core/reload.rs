@@ -106,6 +106,9 @@ impl Core {
             again: false,
             again_with_agent: false,
         });
+        if self.settings.production {
+            self.end_all_waiting(now);
+        }
         self.emit(Event::ReloadStarted {
             workers,
             number,
@@ -230,6 +233,7 @@ impl Core {
         if let Some(reload) = self.reload.take_if(done) {
             self.report_reload(now, &reload, None);
             self.reload_again(now, &reload);
+            self.await_spare(now);
         }
     }
 
@@ -332,6 +336,7 @@ impl Core {
             }
         }
         self.reload_again(now, &reload);
+        self.await_spare(now);
         true
     }
 

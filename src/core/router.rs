@@ -17,6 +17,7 @@ use serde_json::value::RawValue;
 
 use super::Core;
 use super::event::{ChildId, Event, Frame, Origin, WorkerAddress};
+use super::workers::Worker;
 use crate::ipc::envelope::{self, Envelope};
 use crate::ipc::message::UserMessage;
 
@@ -122,7 +123,9 @@ impl Core {
         match self.destination(from, &message.envelope) {
             Destination::Master => self.deliver_to_master(now, child, from, &message),
             Destination::Parent => {
-                if let Some(message) = stamped(&message, from, "parent") {
+                if self.may_tell_parent(child)
+                    && let Some(message) = stamped(&message, from, "parent")
+                {
                     self.emit(Event::ToParent { message });
                 }
             }
@@ -159,7 +162,7 @@ impl Core {
             return match receiver.parse::<i32>() {
                 // Ids of threads are small: the master may have the same as its process id.
                 Ok(pid) if Some(pid) == self.agent.pid() => Destination::Agent,
-                Ok(pid) if self.workers.has_pid(pid) => Destination::App(Some(pid)),
+                Ok(pid) if self.workers.with_pid(pid).is_some() => Destination::App(Some(pid)),
                 Ok(pid) if pid == self.settings.master_pid => Destination::Master,
                 Ok(_) => Destination::Nobody,
                 Err(_) => Destination::Nobody,
@@ -180,13 +183,22 @@ impl Core {
         }
     }
 
+    /// The workers that can be told something, or the one with this process id.
     fn connected_apps(&self, pid: Option<i32>) -> Vec<ChildId> {
-        self.workers
-            .iter()
-            .filter(|(_, worker)| worker.pid.is_some() && worker.is_connected())
-            .filter(|(_, worker)| pid.is_none() || worker.pid == pid)
-            .map(|(id, _)| ChildId::App(id))
-            .collect()
+        let can_be_told = |worker: &Worker| worker.pid.is_some() && worker.is_connected();
+        match pid {
+            Some(pid) => {
+                let id = self.workers.with_pid(pid);
+                let id = id.filter(|&id| self.workers.get(id).is_some_and(can_be_told));
+                id.map(ChildId::App).into_iter().collect()
+            }
+            None => {
+                let all = self.workers.iter();
+                all.filter(|(_, worker)| can_be_told(worker))
+                    .map(|(id, _)| ChildId::App(id))
+                    .collect()
+            }
+        }
     }
 
     /// The master acts on what it knows; JavaScript hears everything.

@@ -4,7 +4,9 @@
 //! A worker whose [`Window`] is full comes after those that have room. One whose event loop
 //! does not answer comes after all others, however busy they are.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::BTreeSet;
+
+use rustc_hash::FxHashMap;
 
 use super::window::Window;
 
@@ -25,7 +27,7 @@ struct Place {
 /// The workers of one listener, ordered by load.
 #[derive(Debug, Default)]
 pub struct Scheduler {
-    members: HashMap<u32, Member>,
+    members: FxHashMap<u32, Member>,
     /// Offerable workers: those that answer and have room, fewest in flight first, then whose
     /// turn is longest ago.
     order: BTreeSet<Place>,

@@ -183,13 +183,14 @@ impl Core {
         self.reload = None;
         let drains = &self.drains;
         self.timers.cancel_where(|timer| match timer {
-            Timer::Kill(_) | Timer::Descendants(_) => false,
+            Timer::Kill(_) | Timer::Descendants(_) | Timer::ParentStall => false,
             Timer::Drain(child) => !drains.has(*child),
             _ => true,
         });
         self.release_all_recent();
         let timeout_ms = millis(self.settings.app_close_timeout);
         self.emit(Event::ClosingApps { timeout_ms });
+        self.end_all_waiting(now);
         self.close_apps(now);
         self.advance_closing(now);
     }
@@ -198,6 +199,7 @@ impl Core {
         let is_app = |child: &ChildId| matches!(child, ChildId::App(_));
         if self.phase == Phase::ClosingApps
             && self.workers.iter().next().is_none()
+            && self.waiting.is_empty()
             && !self.endings.by_child.keys().any(is_app)
         {
             self.phase = Phase::ClosingAgent;
@@ -216,6 +218,7 @@ impl Core {
             && self.agent.child().is_none()
             && !self.agent.spawning
             && self.workers.iter().next().is_none()
+            && self.waiting.is_empty()
             && self.endings.by_child.is_empty()
         {
             self.finish(0);

@@ -12,6 +12,8 @@ pub enum Timer {
     AgentRestart,
     /// Fork a worker for this slot, whose restart was delayed.
     Refork(u32),
+    /// Look whether a worker in reserve is missing.
+    Spare,
     /// Look whether an agent and a worker are alive.
     Check,
     /// A retired worker has had its time to finish what it serves.
@@ -24,6 +26,8 @@ pub enum Timer {
     Mute(ChildId),
     /// A child has not read its channel for long.
     Stall(ChildId),
+    /// The parent has not read its channel for long.
+    ParentStall,
     /// All children had the time to leave after a failed start.
     FailDeadline,
     /// Offer connections again to workers that refused one.
@@ -89,6 +93,11 @@ impl Timers {
     pub fn cancel_where(&mut self, which: impl Fn(&Timer) -> bool) {
         self.deadlines.retain(|timer, _| !which(timer));
         self.order.retain(|(_, timer)| !which(timer));
+    }
+
+    /// How many run.
+    pub fn count(&self) -> usize {
+        self.deadlines.len()
     }
 
     /// The next deadline.

@@ -45,6 +45,8 @@ pub(super) struct Pulse {
     pinged: bool,
     /// The master does not read it, so that it cannot be heard.
     unheard: bool,
+    /// The system does not let the master write to it, so that it hears nothing.
+    unasked: bool,
     /// It is killed as soon as its stack is known, whatever it answers meanwhile.
     stack_asked: bool,
     /// When the oldest ping was sent that is not answered yet, be it the watchdog's or an operator's.
@@ -106,7 +108,7 @@ impl Pulse {
         let (now, Some(settings)) = (watchdog.clock, watchdog.settings) else {
             return Verdict::Fine;
         };
-        if self.unheard {
+        if self.unheard || self.unasked {
             return Verdict::Fine;
         }
         let asked = has_handoffs || self.pinged;
@@ -414,6 +416,33 @@ impl Core {
             pulse.unheard = unheard;
         }
         self.note_answer(child);
+    }
+
+    /// The same while the system does not let the master write to a child, and for what it has not
+    /// read of its messages.
+    pub(super) fn set_unasked(&mut self, now: Instant, child: ChildId, unasked: bool) {
+        if let Some(pulse) = self.pulse_mut(child) {
+            pulse.unasked = unasked;
+        }
+        if self.timers.is_set(Timer::Stall(child)) {
+            self.timers.set(
+                Timer::Stall(child),
+                now + self.settings.limits.stall_timeout,
+            );
+        }
+        self.note_answer(child);
+    }
+
+    /// A child has not read its messages for long, unless there is a reason.
+    pub(super) fn on_stalled(&mut self, now: Instant, child: ChildId) {
+        if self.pulse_mut(child).is_some_and(|pulse| pulse.unasked) {
+            self.timers.set(
+                Timer::Stall(child),
+                now + self.settings.limits.stall_timeout,
+            );
+        } else {
+            self.kill_unresponsive(child);
+        }
     }
 
     /// The child's event loop turns. One that was stuck is offered connections again.

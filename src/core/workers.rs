@@ -23,6 +23,8 @@ const SPAWN_RETRY: Duration = Duration::from_secs(1);
 #[derive(Debug)]
 pub(super) struct Workers {
     by_id: BTreeMap<u32, Worker>,
+    /// Who has which process id.
+    by_pid: BTreeMap<i32, u32>,
     /// The worker that serves, or will serve, each slot.
     slots: Vec<Option<u32>>,
     /// What workers that are gone have done in each slot, also in slots that are no more.
@@ -58,6 +60,8 @@ pub(super) struct Worker {
     pub(super) ending: Option<EndReason>,
     /// It gets SIGKILL, since it hangs or does not read.
     pub(super) doomed: bool,
+    /// It waits, and is released as soon as its process exists.
+    waits: bool,
     /// Our own code runs in it and can drain it.
     pub(super) can_drain: bool,
     /// What has been decided about its slot when its channel closed.
@@ -139,6 +143,7 @@ impl Workers {
     pub(super) fn new(settings: &Settings) -> Self {
         Self {
             by_id: BTreeMap::new(),
+            by_pid: BTreeMap::new(),
             slots: vec![None; settings.workers as usize],
             past: Vec::new(),
             next_id: 1,
@@ -177,6 +182,22 @@ impl Workers {
     /// Some are being forked.
     pub(super) fn any_spawning(&self) -> bool {
         self.by_id.values().any(|worker| worker.pid.is_none())
+    }
+
+    /// Each slot has a worker that is ready.
+    pub(super) fn all_ready(&self) -> bool {
+        let slots = 0..self.slot_count();
+        slots.into_iter().all(|slot| {
+            let worker = self.in_slot(slot).and_then(|id| self.get(id));
+            worker.is_some_and(|worker| worker.ready)
+        })
+    }
+
+    /// The number of the next app worker; none is used twice.
+    pub(super) fn take_id(&mut self) -> u32 {
+        let id = self.next_id;
+        self.next_id += 1;
+        id
     }
 
     /// The number that a worker is shown with.
@@ -244,9 +265,25 @@ impl Workers {
         }
     }
 
-    /// Some worker has this process id.
-    pub(super) fn has_pid(&self, pid: i32) -> bool {
-        self.by_id.values().any(|worker| worker.pid == Some(pid))
+    /// The worker with this process id.
+    pub(super) fn with_pid(&self, pid: i32) -> Option<u32> {
+        self.by_pid.get(&pid).copied()
+    }
+
+    fn set_pid(&mut self, id: u32, pid: i32) {
+        if let Some(worker) = self.by_id.get_mut(&id) {
+            worker.pid = Some(pid);
+            self.by_pid.insert(pid, id);
+        }
+    }
+
+    /// Forgets a worker. Its process id may have another already.
+    fn remove(&mut self, id: u32) -> Option<Worker> {
+        let worker = self.by_id.remove(&id)?;
+        if let Some(pid) = worker.pid.filter(|&pid| self.with_pid(pid) == Some(id)) {
+            self.by_pid.remove(&pid);
+        }
+        Some(worker)
     }
 
     pub(super) fn pids(&self) -> Vec<i32> {
@@ -301,8 +338,8 @@ impl Core {
 
     /// Starts a worker for a slot; whether it takes the slot at once is the caller's.
     pub(super) fn fork_worker(&mut self, now: Instant, slot: u32, reason: ForkReason) -> u32 {
-        let id = self.workers.next_id;
-        self.workers.next_id += 1;
+        let taken = self.take_waiting(now, slot, reason);
+        let id = taken.map_or_else(|| self.workers.take_id(), |(id, _)| id);
         let worker = Worker {
             slot,
             pid: None,
@@ -315,6 +352,7 @@ impl Core {
             exited_after_disconnect: false,
             ending: None,
             doomed: false,
+            waits: taken.is_some(),
             can_drain: false,
             refork: Refork::Disabled,
             inspect_port: self.workers.take_inspect_port(),
@@ -327,20 +365,35 @@ impl Core {
         };
         let inspect_port = worker.inspect_port;
         self.workers.by_id.insert(id, worker);
-        self.output(Output::Spawn(SpawnSpec {
-            child: ChildId::App(id),
-            inspect_port,
-            slot: Some(slot),
-            slots: self.workers.slot_count(),
-        }));
+        match taken {
+            None => self.output(Output::Spawn(SpawnSpec {
+                child: ChildId::App(id),
+                inspect_port,
+                slot: Some(slot),
+                slots: self.workers.slot_count(),
+                waits: false,
+            })),
+            Some((_, Some(pid))) => self.on_worker_spawned(now, id, pid),
+            // It is being made.
+            Some((_, None)) => {}
+        }
         id
     }
 
     pub(super) fn on_worker_spawned(&mut self, now: Instant, id: u32, pid: i32) {
+        self.workers.set_pid(id, pid);
         let Some(worker) = self.workers.get_mut(id) else {
             return;
         };
-        worker.pid = Some(pid);
+        let child = ChildId::App(id);
+        if std::mem::take(&mut worker.waits) {
+            let slot = worker.slot;
+            let slots = self.workers.slot_count();
+            self.output(Output::Release { child, slot, slots });
+        }
+        let Some(worker) = self.workers.get(id) else {
+            return;
+        };
         let (slot, reason, inspect_port) = (worker.slot, worker.reason, worker.inspect_port);
         let workers = self.workers.ids().collect();
         self.emit(Event::AppForked {
@@ -352,19 +405,20 @@ impl Core {
             workers,
         });
         self.tell_debug_port("app", inspect_port, pid);
-        self.end_latecomer(now, ChildId::App(id));
+        self.end_latecomer(now, child);
         self.end_if_unwanted(now, id);
     }
 
     pub(super) fn on_spawn_failed(&mut self, now: Instant, child: ChildId, reason: String) {
         match child {
             ChildId::Agent(_) => self.on_agent_spawn_failed(now, reason),
+            ChildId::App(id) if self.waiting.has(id) => self.on_waiting_spawn_failed(now, id),
             ChildId::App(id) => self.on_worker_spawn_failed(now, id, reason),
         }
     }
 
     fn on_worker_spawn_failed(&mut self, now: Instant, id: u32, reason: String) {
-        let Some(worker) = self.workers.by_id.remove(&id) else {
+        let Some(worker) = self.workers.remove(id) else {
             return;
         };
         self.emit(Event::SpawnFailed {
@@ -593,7 +647,7 @@ impl Core {
 
     pub(super) fn on_worker_exited(&mut self, now: Instant, id: u32, status: ExitStatus) {
         let pids = self.workers.pids();
-        let Some(mut worker) = self.workers.by_id.remove(&id) else {
+        let Some(mut worker) = self.workers.remove(id) else {
             return;
         };
         self.workers.keep_counters(&worker);

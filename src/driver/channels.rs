@@ -2,11 +2,8 @@
 
 use std::collections::VecDeque;
 use std::io;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::AsFd;
 use std::time::Instant;
-
-use bytes::Bytes;
-use tokio::io::unix::AsyncFdReadyGuard;
 
 use super::child::{Handles, Level};
 use super::engine::{Engine, Progress, READ_SIZE};
@@ -14,6 +11,7 @@ use crate::core::event::{ChildId, ConnId, Frame, HandleRef, Input, Signal};
 use crate::ipc::message::{self, Line};
 use crate::ipc::outbox::Flush;
 use crate::sys;
+use bytes::Bytes;
 
 /// Reads of one channel before others have their turn.
 const READS_PER_TURN: usize = 8;
@@ -139,6 +137,8 @@ impl Engine {
         let Some(entry) = self.children.get_mut(&child) else {
             return;
         };
+        // One that waits for it leaves then.
+        entry.gate = None;
         if entry.channel.take().is_none() {
             return;
         }
@@ -148,18 +148,11 @@ impl Engine {
         self.feed(Input::Disconnected { child });
     }
 
-    /// Writes on when the socket has room again; true when only time can help.
-    pub(super) fn write_channel(
-        &mut self,
-        child: ChildId,
-        ready: &mut AsyncFdReadyGuard<'_, OwnedFd>,
-    ) -> bool {
+    /// Writes on when the socket has room again.
+    pub(super) fn write_channel(&mut self, child: ChildId) -> Flush {
         let flush = self.flush(child);
-        if flush == Flush::Blocked {
-            ready.clear_ready();
-        }
         self.settle();
-        flush == Flush::Starved
+        flush
     }
 
     pub(super) fn flush(&mut self, child: ChildId) -> Flush {
@@ -178,15 +171,29 @@ impl Engine {
             }
             Flush::Drained
         });
-        self.check_level(child);
+        let level = entry.level();
+        self.tell_whether_starved(child, flush == Flush::Starved);
+        self.on_level(child, &level);
         flush
     }
 
-    pub(super) fn check_level(&mut self, child: ChildId) {
+    /// The core should not wait for answers of children that cannot be asked.
+    fn tell_whether_starved(&mut self, child: ChildId, starved: bool) {
         let Some(entry) = self.children.get_mut(&child) else {
             return;
         };
-        match entry.level() {
+        if std::mem::replace(&mut entry.is_starved, starved) != starved {
+            self.feed(if starved {
+                Input::WritingPaused { child }
+            } else {
+                Input::WritingResumed { child }
+            });
+        }
+    }
+
+    /// Tells of a change of an outbox.
+    fn on_level(&mut self, child: ChildId, level: &Level) {
+        match level {
             Level::Same => {}
             Level::Full => self.feed(Input::OutboxFull { child }),
             Level::Drained => {
@@ -228,21 +235,22 @@ impl Engine {
             return;
         }
         entry.outbox.push(frame);
-        self.check_level(child);
-        self.mark_dirty(child);
-        self.hold_sender(child);
+        let level = entry.level();
+        let is_full = entry.is_full;
+        if !std::mem::replace(&mut entry.is_dirty, true) {
+            self.dirty.push(child);
+        }
+        self.on_level(child, &level);
+        if is_full {
+            self.hold_sender(child);
+        }
     }
 
     /// Whoever sends to a full outbox is not read until it is drained.
-    pub(super) fn hold_sender(&mut self, receiver: ChildId) {
-        let is_full = self
-            .children
-            .get(&receiver)
-            .is_some_and(|entry| entry.is_full);
-        let Some(sender) = self.reading.filter(|_| is_full) else {
-            return;
-        };
-        if let Some(entry) = self.children.get_mut(&sender) {
+    fn hold_sender(&mut self, receiver: ChildId) {
+        if let Some(sender) = self.reading
+            && let Some(entry) = self.children.get_mut(&sender)
+        {
             let is_new = entry.held_by.insert(receiver);
             entry.regulate();
             if is_new {
@@ -271,6 +279,42 @@ impl Engine {
         }
         self.tell_who_is_read();
         self.settle();
+    }
+
+    /// The parent has too much to read, or has read most of it.
+    pub(super) fn on_parent(&mut self, full: bool) {
+        self.is_parent_full = full;
+        if full {
+            self.feed(Input::ParentFull);
+        } else {
+            self.release_for_parent();
+            self.feed(Input::ParentDrained);
+        }
+        self.settle();
+    }
+
+    /// Whose message goes to a parent that has too much to read is not read until it has read that.
+    pub(super) fn hold_for_parent(&mut self) {
+        if let Some((child, entry)) = self
+            .reading
+            .filter(|_| self.is_parent_full)
+            .and_then(|child| Some((child, self.children.get_mut(&child)?)))
+            && !entry.held_by_parent
+        {
+            tracing::debug!(?child, "not read until the parent has read its messages");
+            entry.held_by_parent = true;
+            entry.regulate();
+            self.tell_who_is_read();
+        }
+    }
+
+    /// Nobody waits for the parent.
+    pub(super) fn release_for_parent(&mut self) {
+        for entry in self.children.values_mut() {
+            entry.held_by_parent = false;
+            entry.regulate();
+        }
+        self.tell_who_is_read();
     }
 
     pub(super) fn mark_dirty(&mut self, child: ChildId) {

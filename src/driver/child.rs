@@ -1,10 +1,12 @@
 //! One child: its process id, its channel, and what waits to be read and written there.
 
-use std::collections::{HashMap, HashSet};
-use std::io::{self, IoSlice};
+use std::collections::HashSet;
+use std::io::{self, IoSlice, PipeWriter};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::rc::Rc;
 use std::time::Instant;
+
+use rustc_hash::FxHashMap;
 
 use super::tables::{Connections, Listener};
 use super::tasks::Gate;
@@ -17,7 +19,7 @@ use crate::sys::reactor::Watched;
 /// The descriptors that a frame may carry.
 pub(super) struct Handles<'a> {
     pub(super) connections: &'a Connections,
-    pub(super) listeners: &'a HashMap<ListenerId, Listener>,
+    pub(super) listeners: &'a FxHashMap<ListenerId, Listener>,
 }
 
 impl Handles<'_> {
@@ -64,10 +66,17 @@ pub(super) struct Child {
     pub(super) held_by: HashSet<ChildId>,
     /// It is not read until JavaScript has dealt with the events that its messages make.
     pub(super) held_by_events: bool,
+    /// It is not read until the parent has read most of its messages.
+    pub(super) held_by_parent: bool,
     /// The core knows that it is not read.
     pub(super) is_paused: bool,
     /// When it last said anything; at first, when it was started.
     pub(super) heard_at: Instant,
+    /// It waits until something is written here, or this is closed. What it says is left in its
+    /// channel meanwhile.
+    pub(super) gate: Option<PipeWriter>,
+    /// The core knows that the system is too short of something to let anything be written to it.
+    pub(super) is_starved: bool,
     limits: ChildLimits,
 }
 
@@ -90,8 +99,11 @@ impl Child {
             is_dirty: false,
             held_by: HashSet::new(),
             held_by_events: false,
+            held_by_parent: false,
             is_paused: false,
             heard_at: Instant::now(),
+            gate: None,
+            is_starved: false,
             limits,
         }
     }
@@ -110,7 +122,7 @@ impl Child {
         };
         let flush = self.outbox.flush(&mut writer)?;
         // An answer of the child flushes the outbox by itself.
-        let waits = flush == Flush::Starved && self.outbox.awaits_answer();
+        let waits = flush == Flush::Barred && self.outbox.awaits_answer();
         channel.write_gate.set(flush != Flush::Drained && !waits);
         Ok(flush)
     }
@@ -131,13 +143,15 @@ impl Child {
 
     /// Somebody has not kept up with what it sends.
     pub(super) fn is_held(&self) -> bool {
-        self.held_by_events || !self.held_by.is_empty()
+        self.held_by_events || self.held_by_parent || !self.held_by.is_empty()
     }
 
-    /// Reads the child only while nobody holds it back.
+    /// Reads the child only while nobody holds it back, and it does not wait.
     pub(super) fn regulate(&self) {
         if let Some(channel) = &self.channel {
-            channel.read_gate.set(!self.is_held());
+            channel
+                .read_gate
+                .set(!self.is_held() && self.gate.is_none());
         }
     }
 }

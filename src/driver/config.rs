@@ -14,13 +14,13 @@ use serde::Deserialize;
 use super::control::ControlSettings;
 use crate::core::client_key::{ClientKey, KeyBy};
 use crate::core::event::{
-    ChildId, ChildLimits, DrainLimits, HoldLimits, RestartSettings, Settings, SpawnSpec,
-    WatchdogSettings,
+    ChildId, ChildLimits, DrainLimits, HoldLimits, PrestartSettings, RestartSettings, Settings,
+    SpawnSpec, WatchdogSettings,
 };
 use crate::core::trust::{Network, Trust};
 use crate::error::ConfigError;
 use crate::sys::guardian;
-use crate::sys::spawn::CHANNEL_FD;
+use crate::sys::spawn::{CHANNEL_FD, GATE_FD};
 
 /// The configuration as `lib/master.js` writes it.
 #[derive(Debug, Deserialize)]
@@ -56,6 +56,8 @@ pub struct Config {
     agent_close_timeout_ms: u64,
     restart: RestartConfig,
     watchdog: Option<WatchdogConfig>,
+    #[serde(default)]
+    prestart: PrestartConfig,
     /// Loaded in app workers before their script; null where workers are not drained.
     preload_file: Option<String>,
     drain: Option<DrainConfig>,
@@ -107,6 +109,27 @@ struct WatchdogConfig {
     kills: bool,
     #[serde(default)]
     stack: bool,
+}
+
+/// Which app workers are started ahead of time; see [`PrestartSettings`].
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct PrestartConfig {
+    at_start: bool,
+    spares: u32,
+}
+
+impl PrestartConfig {
+    fn is_wanted(&self) -> bool {
+        self.at_start || self.spares > 0
+    }
+
+    fn into_settings(self) -> PrestartSettings {
+        PrestartSettings {
+            at_start: self.at_start,
+            spares: self.spares,
+        }
+    }
 }
 
 impl RestartConfig {
@@ -217,17 +240,20 @@ impl LimitsConfig {
 
 /// Variables that the master gives its children. What a parent has left of them in its own environment
 /// would come before them, for of two with one name the first counts.
-const OWN_VARIABLES: [&str; 6] = [
+const OWN_VARIABLES: [&str; 7] = [
     "NODE_CHANNEL_FD",
     "NODE_CHANNEL_SERIALIZATION_MODE",
     "NODE_UNIQUE_ID",
     "CFORK_WORKER_INDEX",
     "CFORK_WORKER_COUNT",
     "EGG_CLUSTER_RS_WORKER",
+    "EGG_CLUSTER_RS_GATE",
 ];
 
 /// Must be that of `lib/worker_preload.js`.
 const PRELOAD_VARIABLE: &str = "EGG_CLUSTER_RS_WORKER=";
+/// Likewise: the descriptor at which the preload waits.
+const GATE_VARIABLE: &str = "EGG_CLUSTER_RS_GATE=";
 
 /// Everything that the children have in common.
 #[derive(Debug)]
@@ -270,6 +296,9 @@ impl Config {
             if !Path::new(file).is_file() {
                 return Err(ConfigError::MissingFile(file.clone()));
             }
+        }
+        if config.preload_file.is_none() && config.prestart.is_wanted() {
+            return Err(ConfigError::NoPreload);
         }
         let mut launch = config.launch()?;
         let control = config.control.take();
@@ -325,6 +354,7 @@ impl Config {
             threads: self.threads,
             restart: self.restart.into_settings(),
             watchdog: self.watchdog.map(WatchdogConfig::into_settings),
+            prestart: self.prestart.into_settings(),
             app_close_timeout: Duration::from_millis(self.app_close_timeout_ms),
             agent_close_timeout: Duration::from_millis(self.agent_close_timeout_ms),
             drain: self.drain.map(|drain| DrainLimits {
@@ -374,6 +404,9 @@ impl Launch {
                     argv.extend([c"--require".to_owned(), preload.clone()]);
                     // The preload acts only in a child of the process that is named here.
                     env.push(number(PRELOAD_VARIABLE, std::process::id()));
+                }
+                if spec.waits {
+                    env.push(number(GATE_VARIABLE, GATE_FD.unsigned_abs()));
                 }
                 argv.push(self.app_script.clone());
                 // Its presence is what makes `require('cluster')` a worker.
@@ -443,6 +476,7 @@ mod tests {
             inspect_port: Some(9230),
             slot: Some(1),
             slots: 2,
+            waits: false,
         };
         let line = launch.command_line(&spec);
         let argv = texts(&line.argv);
@@ -460,6 +494,36 @@ mod tests {
             "CFORK_WORKER_COUNT=2",
         ] {
             assert!(env.contains(&variable), "{variable} in {env:?}");
+        }
+    }
+
+    #[test]
+    fn one_that_waits_is_told_where_and_by_whose_code() {
+        let json = config(|json| {
+            json["prestart"] = serde_json::json!({ "atStart": true, "spares": 2 });
+        });
+        assert!(matches!(Config::parse(&json), Err(ConfigError::NoPreload)));
+        let json = config(|json| {
+            json["prestart"] = serde_json::json!({ "atStart": true, "spares": 2 });
+            json["preloadFile"] = json["execPath"].clone();
+            json["env"]["EGG_CLUSTER_RS_GATE"] = "9".into();
+        });
+        let (settings, launch) = Config::parse(&json).unwrap();
+        assert_eq!(
+            (settings.prestart.at_start, settings.prestart.spares),
+            (true, 2)
+        );
+        for (waits, gates) in [(true, vec!["EGG_CLUSTER_RS_GATE=4"]), (false, vec![])] {
+            let line = launch.command_line(&SpawnSpec {
+                child: ChildId::App(1),
+                inspect_port: None,
+                slot: None,
+                slots: 1,
+                waits,
+            });
+            let mut env = texts(&line.env);
+            env.retain(|variable| variable.starts_with("EGG_CLUSTER_RS_GATE"));
+            assert_eq!(env, gates);
         }
     }
 
@@ -505,6 +569,7 @@ mod tests {
                 inspect_port: None,
                 slot,
                 slots: 2,
+                waits: false,
             })
         };
         let app = line(ChildId::App(1), Some(0));
@@ -535,6 +600,7 @@ mod tests {
             inspect_port: None,
             slot,
             slots: 2,
+            waits: false,
         };
         for spec in [
             spec(ChildId::App(1), Some(0)),
@@ -571,6 +637,7 @@ mod tests {
             inspect_port: None,
             slot: None,
             slots: 2,
+            waits: false,
         };
         let line = launch.command_line(&spec);
         assert!(

@@ -1,11 +1,11 @@
 //! Feeds the core with inputs and performs its outputs.
 
 use std::cell::RefCell;
-use std::collections::HashMap;
 use std::rc::{Rc, Weak};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use rustc_hash::FxHashMap;
 use tokio::sync::Notify;
 
 use super::EventSink;
@@ -48,20 +48,22 @@ pub(super) struct Engine {
     pub(super) backlog: Arc<Backlog>,
     /// For each child.
     pub(super) limits: ChildLimits,
-    pub(super) children: HashMap<ChildId, Child>,
+    pub(super) children: FxHashMap<ChildId, Child>,
     pub(super) guard: Guard,
     pub(super) control: Control,
     /// Where children are threads.
     pub(super) threads: Option<Threads>,
     /// Descendants as they were listed when a child was first signalled.
-    pub(super) descendants: HashMap<ChildId, Vec<sys::process_tree::Identity>>,
+    pub(super) descendants: FxHashMap<ChildId, Vec<sys::process_tree::Identity>>,
     pub(super) connections: Connections,
     pub(super) peeks: Peeks,
-    pub(super) listeners: HashMap<ListenerId, Listener>,
+    pub(super) listeners: FxHashMap<ListenerId, Listener>,
     /// Children whose outboxes have got something.
     pub(super) dirty: Vec<ChildId>,
     /// The child whose messages are being read: held back when it fills an outbox.
     pub(super) reading: Option<ChildId>,
+    /// More waits for the parent than may.
+    pub(super) is_parent_full: bool,
     pub(super) buffer: Vec<u8>,
     pub(super) deadline: Option<Instant>,
     pub(super) wake: Rc<Notify>,
@@ -87,15 +89,16 @@ impl Engine {
                 core: Core::new(settings),
                 launch,
                 sink,
-                children: HashMap::new(),
+                children: FxHashMap::default(),
                 guard: Guard::default(),
                 control: Control::default(),
-                descendants: HashMap::new(),
+                descendants: FxHashMap::default(),
                 connections: Connections::default(),
                 peeks: Peeks::default(),
-                listeners: HashMap::new(),
+                listeners: FxHashMap::default(),
                 dirty: Vec::new(),
                 reading: None,
+                is_parent_full: false,
                 buffer: vec![0; READ_SIZE],
                 deadline: None,
                 wake: Rc::new(Notify::new()),
@@ -145,6 +148,7 @@ impl Engine {
             };
             match output {
                 Output::Spawn(spec) => self.spawn(&spec),
+                Output::Release { child, slot, slots } => self.release(child, slot, slots),
                 Output::Send { child, frame } => self.send(child, frame),
                 Output::Disconnect { child } => self.close_channel(child),
                 Output::Signal { child, signal } => self.signal(child, signal),
@@ -161,6 +165,7 @@ impl Engine {
                 Output::Peek { conn, beyond } => self.peek(conn, beyond),
                 Output::EndPeek { conn } => self.peeks.end(conn),
                 Output::Skip { conn, bytes } => self.skip(conn, bytes),
+                Output::ForgetParent => self.release_for_parent(),
                 Output::Emit(event) => self.emit(&event),
             }
         }
@@ -188,6 +193,9 @@ impl Engine {
         self.control.publish(event, &json);
         (self.sink)(json);
         self.hold_for_events();
+        if matches!(event, Event::ToParent { .. }) {
+            self.hold_for_parent();
+        }
         if matches!(event, Event::Closed { .. }) {
             self.closed = true;
         }

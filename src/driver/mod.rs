@@ -50,6 +50,7 @@ use std::sync::{Arc, mpsc as sync_mpsc};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
+use tokio::runtime::{Builder, LocalOptions};
 use tokio::sync::{Notify, mpsc};
 
 use crate::core::event::{Command, Event, Settings, Snapshot};
@@ -77,6 +78,7 @@ enum Request {
     Thread { key: u32, report: ThreadReport },
     Snapshot(sync_mpsc::Sender<Snapshot>),
     EventsTaken,
+    Parent { full: bool },
     Stop,
 }
 
@@ -139,6 +141,12 @@ impl Driver {
     /// thread has ended, it is of no interest any more.
     pub fn report_thread(&self, key: u32, report: ThreadReport) {
         let _ = self.requests.send(Request::Thread { key, report });
+    }
+
+    /// Says that more waits for the parent than may, or that most of it is gone. When the core thread has
+    /// ended, it is of no interest any more.
+    pub fn report_parent(&self, full: bool) {
+        let _ = self.requests.send(Request::Parent { full });
     }
 
     /// The cluster as it is now; an empty one when everything has ended.
@@ -224,14 +232,13 @@ fn run(
 ) -> io::Result<()> {
     let before = Arc::new(pace::Pace::new());
     let after = Arc::clone(&before);
-    let runtime = tokio::runtime::Builder::new_current_thread()
+    let runtime = Builder::new_current_thread()
         .enable_io()
         .enable_time()
         .on_thread_park(move || before.before_wait())
         .on_thread_unpark(move || after.after_wait())
-        .build()?;
-    let local = tokio::task::LocalSet::new();
-    local.block_on(&runtime, async {
+        .build_local(LocalOptions::default())?;
+    runtime.block_on(async {
         let control = launch.take_control();
         let engine = Engine::new(settings, launch, Arc::clone(sink), backlog);
         control::start(&engine, control);
@@ -257,6 +264,7 @@ fn run(
                         let _ = reply.send(engine.borrow().snapshot());
                     }
                     Some(Request::EventsTaken) => engine.borrow_mut().on_events_taken(),
+                    Some(Request::Parent { full }) => engine.borrow_mut().on_parent(full),
                     Some(Request::Stop) | None => return,
                 },
                 () = tasks::sleep_until(deadline) => engine.borrow_mut().timeout(),

@@ -1,6 +1,6 @@
 //! The engine's part of the processes: starting, signalling and reaping children.
 
-use std::io;
+use std::io::{self, Write};
 use std::os::fd::AsFd;
 use std::rc::Rc;
 use std::time::Instant;
@@ -66,7 +66,8 @@ impl Engine {
 
     pub(super) fn try_spawn(&mut self, spec: &SpawnSpec) -> io::Result<i32> {
         let (ours, theirs) = sys::channel::pair()?;
-        let fd = watch(ours, Interest::READABLE | Interest::WRITABLE)?;
+        let fd = watch(ours, Interest::READABLE)?;
+        let (theirs_gate, gate) = spec.waits.then(io::pipe).transpose()?.unzip();
         let line = self.launch.command_line(spec);
         self.ensure_guardian();
         self.guard
@@ -76,6 +77,7 @@ impl Engine {
             argv: &line.argv,
             env: &line.env,
             channel: theirs.as_fd(),
+            gate: theirs_gate.as_ref().map(AsFd::as_fd),
         });
         match spawned.as_ref().ok().copied().and_then(identify) {
             Some(child) => self.guard.tell_child(child, Some(fd.get_ref().as_fd())),
@@ -84,13 +86,28 @@ impl Engine {
         let pid = spawned?;
         let channel = Channel {
             fd: Rc::new(fd),
-            read_gate: Gate::new(true),
+            read_gate: Gate::new(!spec.waits),
             write_gate: Gate::new(false),
         };
         self.start_tasks(spec.child, pid, &channel);
-        self.children
-            .insert(spec.child, Child::new(pid, channel, self.limits));
+        let mut entry = Child::new(pid, channel, self.limits);
+        entry.gate = gate;
+        self.children.insert(spec.child, entry);
         Ok(pid)
+    }
+
+    /// Lets a child that waits go on, and hears what it has said meanwhile.
+    pub(super) fn release(&mut self, child: ChildId, slot: u32, slots: u32) {
+        let Some(entry) = self.children.get_mut(&child) else {
+            return;
+        };
+        if let Some(mut gate) = entry.gate.take()
+            && let Err(error) = writeln!(gate, "{slot} {slots}")
+        {
+            // It has ended, which is about to be seen.
+            tracing::warn!(?child, %error, "a child that waits cannot be told to go on");
+        }
+        entry.regulate();
     }
 
     pub(super) fn start_tasks(&self, child: ChildId, pid: i32, channel: &Channel) {

@@ -11,6 +11,7 @@ use tokio::sync::Notify;
 
 use super::engine::{Engine, Progress};
 use crate::core::event::{ChildId, ConnId, ListenerId};
+use crate::ipc::outbox::Flush;
 use crate::sys;
 use crate::sys::reactor::{Watched, watch};
 
@@ -127,6 +128,9 @@ async fn while_readable(
 }
 
 /// Writes the rest of an outbox, each time that a write has come to its limit.
+///
+/// The channel is watched for room only while something waits: otherwise each read of the
+/// child would wake this thread to tell that there is room.
 pub(super) async fn write(
     engine: Weak<RefCell<Engine>>,
     child: ChildId,
@@ -134,17 +138,43 @@ pub(super) async fn write(
     gate: Rc<Gate>,
 ) {
     while gate.passed().await {
+        let copy = channel.get_ref().try_clone();
+        match copy.and_then(|copy| watch(copy, Interest::WRITABLE)) {
+            Ok(room) => write_while_blocked(&engine, child, &room, &gate).await,
+            // Out of descriptors: the outbox is tried again later.
+            Err(error) => {
+                tracing::debug!(?child, %error, "channel cannot be watched for room");
+                tokio::time::sleep(STARVED_PAUSE).await;
+                let Some(engine) = engine.upgrade() else {
+                    return;
+                };
+                let _ = engine.borrow_mut().write_channel(child);
+            }
+        }
+    }
+}
+
+/// Writes whenever there is room, until nothing waits any more.
+async fn write_while_blocked(
+    engine: &Weak<RefCell<Engine>>,
+    child: ChildId,
+    room: &Watched,
+    gate: &Gate,
+) {
+    while gate.is_open() {
         let ready = tokio::select! {
-            ready = channel.ready(Interest::WRITABLE) => ready,
+            ready = room.writable() => ready,
             () = gate.gone() => return,
         };
         let (Ok(mut ready), Some(strong)) = (ready, engine.upgrade()) else {
             return;
         };
-        let starved = strong.borrow_mut().write_channel(child, &mut ready);
+        let flush = strong.borrow_mut().write_channel(child);
         drop(strong);
-        if starved {
-            tokio::time::sleep(STARVED_PAUSE).await;
+        match flush {
+            Flush::Blocked => ready.clear_ready(),
+            Flush::Barred | Flush::Starved => tokio::time::sleep(STARVED_PAUSE).await,
+            Flush::Drained => {}
         }
     }
 }

@@ -126,6 +126,7 @@ fn try_one(text: &str) {
             inspect_port: Some(1),
             slot,
             slots: settings.workers,
+            waits: false,
         });
         assert!(line.argv.len() >= 4);
         // Of equal names the first counts.

@@ -5,17 +5,14 @@
 
 use std::collections::VecDeque;
 
-use bytes::{Buf, Bytes, BytesMut};
+use bytes::Bytes;
 
-/// Lines up to this length are copied out of the read buffer: a shared slice would keep the
-/// whole buffer alive for as long as one slow receiver has the line in its outbox.
+/// A line that came in several parts, up to this length, is copied out of the buffer where they were put
+/// together; a longer one takes the buffer along.
 const COPY_UP_TO: usize = 16 * 1024;
 
-/// A read buffer that has grown beyond this is given back once it is not needed.
-const KEEP_CAPACITY: usize = 64 * 1024;
-
-/// As many line ends as are remembered without giving memory back.
-const KEEP_ENDS: usize = 1024;
+/// As many lines as there is room for without giving memory back.
+const KEEP_LINES: usize = 1024;
 
 /// A child has sent a line that is longer than allowed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -26,13 +23,14 @@ pub struct LineTooLong {
 }
 
 /// Cuts a stream of bytes into lines. Each byte is looked at once.
+///
+/// Every line has memory of its own: a slow receiver that has one in its outbox keeps alive nothing else.
 #[derive(Debug)]
 pub struct LineDecoder {
-    buffer: BytesMut,
-    /// The lengths of the complete lines in `buffer`, without their newlines.
-    lines: VecDeque<usize>,
-    /// How many bytes of an unfinished line stand behind them.
-    unfinished: usize,
+    /// The beginning of a line whose end has not come.
+    unfinished: Vec<u8>,
+    /// Complete lines, without their newlines.
+    lines: VecDeque<Bytes>,
     max_line: usize,
     failed: bool,
 }
@@ -42,9 +40,8 @@ impl LineDecoder {
     #[must_use]
     pub fn new(max_line: usize) -> Self {
         Self {
-            buffer: BytesMut::new(),
+            unfinished: Vec::new(),
             lines: VecDeque::new(),
-            unfinished: 0,
             max_line,
             failed: false,
         }
@@ -61,35 +58,22 @@ impl LineDecoder {
         }
         let mut start = 0;
         for newline in memchr::memchr_iter(b'\n', chunk) {
-            let length = self.unfinished + (newline - start);
-            if length > self.max_line {
-                return self.fail(&chunk[..start]);
-            }
-            self.lines.push_back(length);
-            self.unfinished = 0;
+            let line = self.complete(&chunk[start..newline])?;
+            self.lines.push_back(line);
             start = newline + 1;
         }
-        if self.unfinished + (chunk.len() - start) > self.max_line {
-            return self.fail(&chunk[..start]);
-        }
-        self.unfinished += chunk.len() - start;
-        self.buffer.extend_from_slice(chunk);
+        let rest = &chunk[start..];
+        self.check_length(rest)?;
+        self.unfinished.extend_from_slice(rest);
         Ok(())
     }
 
     /// The next complete line, without its newline. An empty line is an empty `Bytes`.
     pub fn next_line(&mut self) -> Option<Bytes> {
-        let length = self.lines.pop_front()?;
-        let line = if length <= COPY_UP_TO {
-            let line = Bytes::copy_from_slice(&self.buffer[..length]);
-            self.buffer.advance(length + 1);
-            line
-        } else {
-            let line = self.buffer.split_to(length).freeze();
-            self.buffer.advance(1);
-            line
-        };
-        self.release(length > COPY_UP_TO);
+        let line = self.lines.pop_front()?;
+        if self.lines.is_empty() && self.lines.capacity() > KEEP_LINES {
+            self.lines.shrink_to(KEEP_LINES);
+        }
         Some(line)
     }
 
@@ -97,37 +81,38 @@ impl LineDecoder {
     /// a child that exits may leave half a line.
     #[must_use]
     pub fn buffered(&self) -> usize {
-        self.unfinished
+        self.unfinished.len()
     }
 
-    /// Gives memory back. `shared`: the line just taken is a slice of the buffer, so a short
-    /// rest moves to a buffer of its own.
-    fn release(&mut self, shared: bool) {
-        if self.buffer.is_empty() {
-            if shared || self.buffer.capacity() > KEEP_CAPACITY {
-                self.buffer = BytesMut::new();
-            }
-            if self.lines.capacity() > KEEP_ENDS {
-                self.lines.shrink_to(KEEP_ENDS);
-            }
-        } else if shared && self.buffer.len() <= KEEP_CAPACITY {
-            self.buffer = BytesMut::from(&self.buffer[..]);
+    /// The line that ends with `part`.
+    fn complete(&mut self, part: &[u8]) -> Result<Bytes, LineTooLong> {
+        self.check_length(part)?;
+        if self.unfinished.is_empty() {
+            return Ok(Bytes::copy_from_slice(part));
         }
+        // The end is here: no room for more is needed.
+        self.unfinished.reserve_exact(part.len());
+        self.unfinished.extend_from_slice(part);
+        let length = self.unfinished.len();
+        if length > COPY_UP_TO {
+            let mut line = std::mem::take(&mut self.unfinished);
+            if line.capacity() - length > length / 4 {
+                line.shrink_to_fit();
+            }
+            return Ok(Bytes::from(line));
+        }
+        let line = Bytes::copy_from_slice(&self.unfinished);
+        self.unfinished.clear();
+        Ok(line)
     }
 
-    /// Keeps the complete lines, drops the unfinished one.
-    fn fail(&mut self, complete: &[u8]) -> Result<(), LineTooLong> {
-        if complete.is_empty() {
-            let kept = self.buffer.len() - self.unfinished;
-            self.buffer.truncate(kept);
-        } else {
-            self.buffer.extend_from_slice(complete);
+    /// Fails for ever where the line would be too long with `part`.
+    fn check_length(&mut self, part: &[u8]) -> Result<(), LineTooLong> {
+        if self.unfinished.len() + part.len() <= self.max_line {
+            return Ok(());
         }
-        self.unfinished = 0;
         self.failed = true;
-        if self.lines.is_empty() {
-            self.buffer = BytesMut::new();
-        }
+        self.unfinished = Vec::new();
         Err(self.too_long())
     }
 
@@ -187,7 +172,7 @@ mod tests {
             assert_eq!(lines[2 * n], format!("{n}{big}"));
             assert_eq!(lines[2 * n + 1], n.to_string());
         }
-        assert_eq!(decoder.buffer.capacity(), 0);
+        assert!(decoder.lines.capacity() <= KEEP_LINES);
     }
 
     #[test]
@@ -242,7 +227,7 @@ mod tests {
         let line = decoder.next_line().unwrap();
         assert_eq!(line.len(), 64 << 20);
         assert!(line.iter().all(|byte| *byte == b'a'));
-        assert!(decoder.buffer.capacity() <= KEEP_CAPACITY);
+        assert!(decoder.unfinished.capacity() <= COPY_UP_TO);
         decoder.feed(b" of it\n").unwrap();
         assert_eq!(drain(&mut decoder), ["rest of it"]);
     }
@@ -258,10 +243,10 @@ mod tests {
             decoder.feed(b"\n").unwrap();
             assert_eq!(drain(&mut decoder).len(), 2);
             if round == 100 {
-                capacity = decoder.buffer.capacity();
+                capacity = decoder.unfinished.capacity();
             }
         }
-        assert!(decoder.buffer.capacity() <= capacity.max(1024));
+        assert!(decoder.unfinished.capacity() <= capacity.max(1024));
     }
 
     #[test]

@@ -218,7 +218,7 @@ pub fn parse(line: &Bytes) -> Result<Line, String> {
             }
         }
     }
-    let text = std::str::from_utf8(line).map_err(|error| format!("not UTF-8: {error}"))?;
+    let text = simdutf8::compat::from_utf8(line).map_err(|error| format!("not UTF-8: {error}"))?;
     Ok(match read(line, text)? {
         Reading::Ack => Line::Ack,
         Reading::Nack => Line::Nack,

@@ -143,9 +143,13 @@ pub enum Flush {
     Drained,
     /// The channel is full: go on when it is writable.
     Blocked,
+    /// The next frame may not go out before the child has answered, or at least has read what was
+    /// written. Go on after its next answer, and unless [`Outbox::awaits_answer`] after some
+    /// milliseconds.
+    Barred,
     /// Nothing can be written now although the channel may be writable: the system is short of
-    /// buffers or has too many descriptors in flight, or an answer of the child is awaited. Go on
-    /// after the next answer of the child, and after some milliseconds in any case.
+    /// buffers or memory, or has too many descriptors in flight. Go on after some milliseconds.
+    /// The child cannot be blamed for what it has not been asked meanwhile.
     Starved,
 }
 
@@ -295,7 +299,10 @@ impl<H: Copy> Outbox<H> {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                     return Ok(Flush::Blocked);
                 }
-                Err(error) if is_starved(&error) => return Ok(Flush::Starved),
+                Err(error) if is_starved(&error) => {
+                    tracing::debug!(%error, "a channel cannot be written for the moment");
+                    return Ok(Flush::Starved);
+                }
                 Err(error) if error.kind() == io::ErrorKind::NotFound => self.lose_handle(error)?,
                 Err(error) => return Err(error),
             }
@@ -305,7 +312,7 @@ impl<H: Copy> Outbox<H> {
     /// Nothing could be put into a batch: there is nothing, or it stands behind the barrier.
     fn rest(&mut self) -> Flush {
         if !self.is_empty() {
-            return Flush::Starved;
+            return Flush::Barred;
         }
         if self.queue.capacity() > KEEP_FRAMES {
             self.queue.shrink_to(KEEP_FRAMES);
@@ -761,7 +768,7 @@ mod tests {
         for frame in [Frame::Ping, message("{1}"), newconn(2), message("{3}")] {
             outbox.push(frame);
         }
-        assert_eq!(outbox.flush(&mut script).unwrap(), Flush::Starved);
+        assert_eq!(outbox.flush(&mut script).unwrap(), Flush::Barred);
         let written = format!("{PING_LINE}{{1}}\n");
         assert_eq!(script.calls, [call(&written, None)]);
         assert!(outbox.awaits_answer());
@@ -779,7 +786,7 @@ mod tests {
         for frame in [newconn(1), newconn(2), Frame::Ping, Frame::Ping, newconn(3)] {
             outbox.push(frame);
         }
-        assert_eq!(outbox.flush(&mut script).unwrap(), Flush::Starved);
+        assert_eq!(outbox.flush(&mut script).unwrap(), Flush::Barred);
         let expected = [
             call("{new:1}}", None),
             call("\n{new:2}}", Some(1)),
@@ -790,7 +797,7 @@ mod tests {
         assert!(!outbox.take_pong());
         assert_eq!((outbox.acked(), outbox.acked()), (Some(1), Some(2)));
         assert!(outbox.take_pong());
-        assert_eq!(outbox.flush(&mut script).unwrap(), Flush::Starved);
+        assert_eq!(outbox.flush(&mut script).unwrap(), Flush::Barred);
         assert!(outbox.take_pong());
         assert_eq!(outbox.flush(&mut script).unwrap(), Flush::Drained);
         assert!(!outbox.take_pong());
@@ -886,7 +893,7 @@ mod tests {
         assert_eq!(outbox.flush(&mut script).unwrap(), Flush::Blocked);
         assert_eq!(outbox.in_flight(), 1);
         assert_eq!(outbox.acked(), None, "its line is not complete");
-        assert_eq!(outbox.flush(&mut script).unwrap(), Flush::Starved);
+        assert_eq!(outbox.flush(&mut script).unwrap(), Flush::Barred);
         assert_eq!(script.calls[0], call("{ne", Some(1)));
         assert_eq!(script.calls[1], call("w:1}}\n{}\n", None));
         assert_eq!(script.calls.len(), 2);
@@ -968,7 +975,7 @@ mod tests {
         script
             .answers
             .extend([Ok(8), Err(io::ErrorKind::NotFound.into())]);
-        assert_eq!(outbox.flush(&mut script).unwrap(), Flush::Starved);
+        assert_eq!(outbox.flush(&mut script).unwrap(), Flush::Barred);
         assert_eq!(script.calls[1..], [call("\n{new:2}}", None)]);
         assert_eq!(outbox.nacked(), Some(1));
         assert_eq!(outbox.flush(&mut script).unwrap(), Flush::Drained);

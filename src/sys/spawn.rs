@@ -23,6 +23,9 @@ use nix::sys::signal::{SigSet, Signal};
 /// The number of the channel in the child; what `NODE_CHANNEL_FD` must say.
 pub const CHANNEL_FD: RawFd = 3;
 
+/// The number in the child of the pipe at which it waits, if it does.
+pub const GATE_FD: RawFd = 4;
+
 /// Copies of descriptors 0 to 2 stay clear of all numbers that a child uses.
 const LOWEST_COPY: RawFd = 10;
 
@@ -41,6 +44,8 @@ pub struct SpawnRequest<'a> {
     /// The child's end of its channel, as [`channel::pair`](super::channel::pair) makes it:
     /// any number but 3.
     pub channel: BorrowedFd<'a>,
+    /// What becomes descriptor 4 of the child, if anything does.
+    pub gate: Option<BorrowedFd<'a>>,
 }
 
 /// Starts a child and returns its process id. The caller reaps it
@@ -89,7 +94,13 @@ fn start(request: &SpawnRequest<'_>, stdio: &[(RawFd, OwnedFd)], mask: &SigSet) 
         ));
     }
     let mut actions = PosixSpawnFileActions::init()?;
+    // A copy: its number is that of no target.
+    let gate = request.gate.map(copy_high).transpose()?;
     actions.add_dup2(request.channel.as_raw_fd(), CHANNEL_FD)?;
+    if let Some(gate) = &gate {
+        // After the channel, whose own number may be that of the gate.
+        actions.add_dup2(gate.as_raw_fd(), GATE_FD)?;
+    }
     for (number, fd) in stdio {
         actions.add_dup2(fd.as_raw_fd(), *number)?;
     }
@@ -197,6 +208,7 @@ mod tests {
             argv: &argv,
             env: &strings(env),
             channel: theirs.as_fd(),
+            gate: None,
         };
         spawn(&request).unwrap_err()
     }
@@ -234,6 +246,7 @@ mod tests {
             argv: &argv,
             env: &[],
             channel,
+            gate: None,
         };
         assert_eq!(
             spawn(&request).unwrap_err().kind(),
@@ -249,6 +262,40 @@ mod tests {
         );
         assert_eq!(child.output(), "b c zero one\n");
         assert_eq!(child.end().code, Some(0));
+    }
+
+    #[test]
+    #[cfg(target_os = "linux")]
+    fn the_child_waits_at_its_gate_and_sees_it_closed() {
+        let (_ours, theirs) = channel::pair().unwrap();
+        let (gate, mut opener) = io::pipe().unwrap();
+        let (mut output, writer) = io::pipe().unwrap();
+        let number = writer.as_raw_fd();
+        let script = format!(
+            "read first <&4; read rest <&4; echo \"$first|$rest\" >/proc/$PPID/fd/{number}"
+        );
+        let argv = strings(&["/bin/sh", "-c", &script]);
+        let pid = spawn(&SpawnRequest {
+            program: &argv[0],
+            argv: &argv,
+            env: &[],
+            channel: theirs.as_fd(),
+            gate: Some(gate.as_fd()),
+        })
+        .unwrap();
+        drop(gate);
+        assert_eq!(
+            crate::sys::process::try_reap(pid).unwrap(),
+            None,
+            "it waits"
+        );
+        io::Write::write_all(&mut opener, b"7\n").unwrap();
+        drop(opener);
+        crate::sys::process::wait(pid).unwrap();
+        drop(writer);
+        let mut text = String::new();
+        output.read_to_string(&mut text).unwrap();
+        assert_eq!(text, "7|\n");
     }
 
     #[test]

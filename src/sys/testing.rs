@@ -62,6 +62,7 @@ impl TestChild {
             argv: &argv,
             env: &strings(&env),
             channel: theirs.as_fd(),
+            gate: None,
         })
         .unwrap();
         Self {

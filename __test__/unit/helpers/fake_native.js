@@ -28,6 +28,10 @@ class FakeNativeMaster {
     this.calls.push([ 'reload', agent ]);
   }
 
+  parentFull(isFull) {
+    this.calls.push([ 'parentFull', isFull ]);
+  }
+
   close() {
     this.calls.push([ 'close' ]);
   }

@@ -192,3 +192,21 @@ fn an_old_agent_that_ends_while_closing_is_not_replaced() {
     assert_eq!(world.spawns.len(), 2);
     assert_eq!(world.events_of("closed").len(), 1);
 }
+
+#[test]
+fn an_agent_that_is_being_forked_when_the_reload_is_asked_for_is_new_enough() {
+    let mut world = World::running(settings(1));
+    world.spawn_later = true;
+    world.die(AGENT, code(1));
+    world.pass(Duration::from_secs(2));
+    assert_eq!(world.spawns.last().unwrap().child, NEW_AGENT);
+    world.command(Command::ReloadWithAgent);
+    world.answer_spawn(NEW_AGENT);
+    assert!(world.signals.is_empty(), "it is not ended again");
+    start(&mut world, NEW_AGENT);
+    assert_eq!(
+        world.spawns.last().unwrap().child,
+        ChildId::App(2),
+        "the apps follow"
+    );
+}

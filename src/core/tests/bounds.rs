@@ -129,3 +129,29 @@ fn who_does_not_read_is_ended_after_the_stall_timeout() {
     world.pass(Duration::from_millis(1));
     assert_eq!(world.signals, [(child, Signal::Kill)]);
 }
+
+#[test]
+fn what_has_to_wait_is_counted() {
+    let mut world = World::running(settings(2));
+    assert_eq!(world.core.snapshot().waits, Waits::default());
+    world.feed(Input::OutboxFull {
+        child: ChildId::App(1),
+    });
+    world.feed(Input::ReadingPaused {
+        child: ChildId::Agent(1),
+    });
+    world.feed(Input::OutboxDrained {
+        child: ChildId::App(1),
+    });
+    world.feed(Input::ReadingResumed {
+        child: ChildId::Agent(1),
+    });
+    world.feed(Input::OutboxFull {
+        child: ChildId::App(2),
+    });
+    let expected = Waits {
+        full_outboxes: 2,
+        paused_senders: 1,
+    };
+    assert_eq!(world.core.snapshot().waits, expected);
+}

@@ -223,3 +223,49 @@ fn reload_worker_reloads_whoever_asks() {
         "JavaScript hears of it too"
     );
 }
+
+#[test]
+fn what_children_say_to_a_parent_that_does_not_read_is_dropped_after_a_time() {
+    let mut world = world();
+    let news = json!({"action": "news", "to": "parent"});
+    world.feed(Input::ParentFull);
+    world.pass(Duration::from_secs(29));
+    // Until then whoever sends is not read, and nothing is lost.
+    world.say(ONE, &news);
+    assert_eq!(world.to_parent().len(), 1);
+    assert_eq!(world.parent_forgotten, 0);
+    world.pass(Duration::from_secs(2));
+    assert_eq!(world.events_of("parent-deaf").len(), 1);
+    assert_eq!(world.parent_forgotten, 1);
+    world.say(ONE, &news);
+    world.say(AGENT, &news);
+    assert_eq!(world.to_parent().len(), 1);
+    send(&mut world, Origin::Master, &news);
+    assert_eq!(world.to_parent().len(), 2, "the master's own are few");
+    world.feed(Input::ParentDrained);
+    assert_eq!(world.last_event("parent-reads")["dropped"], 2);
+    world.say(ONE, &news);
+    assert_eq!(world.to_parent().len(), 3);
+}
+
+#[test]
+fn a_parent_that_is_slow_for_a_while_misses_nothing() {
+    let mut world = world();
+    for _ in 0..3 {
+        world.feed(Input::ParentFull);
+        world.pass(Duration::from_secs(20));
+        world.feed(Input::ParentDrained);
+    }
+    world.pass(Duration::from_secs(60));
+    assert!(world.events_of("parent-deaf").is_empty());
+    assert!(world.events_of("parent-reads").is_empty());
+}
+
+#[test]
+fn a_parent_is_given_up_during_a_close_too_so_that_workers_are_heard() {
+    let mut world = world();
+    world.feed(Input::ParentFull);
+    world.command(Command::Close);
+    world.pass(Duration::from_secs(31));
+    assert_eq!(world.parent_forgotten, 1);
+}

@@ -11,6 +11,7 @@ mod hang_stack;
 mod listeners;
 mod messages;
 mod peeking;
+mod prestarting;
 mod races;
 mod reloading;
 mod restarting;
@@ -64,11 +65,19 @@ pub(super) struct World {
     pub peeks: BTreeMap<ConnId, usize>,
     /// Bytes taken off the front of connections.
     pub skips: BTreeMap<ConnId, usize>,
+    /// How often nobody has had to wait for the parent any more.
+    pub parent_forgotten: usize,
     /// Connections of which a worker has read.
     pub touched: BTreeSet<ConnId>,
     next_conn: u64,
     seqs: BTreeMap<u32, u64>,
     pub spawns: Vec<SpawnSpec>,
+    /// Children that were started ahead of time and not released.
+    pub waiting: BTreeSet<ChildId>,
+    /// Those that were, with their slots.
+    pub releases: Vec<(ChildId, u32)>,
+    /// How many slots the last of them was told of.
+    pub released_of: u32,
     /// The next spawns fail.
     pub spawn_fails: bool,
     /// The next binds fail with this errno.
@@ -114,6 +123,7 @@ pub(super) fn settings(workers: u32) -> Settings {
             seed: 1,
         },
         watchdog: None,
+        prestart: PrestartSettings::default(),
         app_close_timeout: Duration::from_secs(5),
         agent_close_timeout: Duration::from_secs(3),
         hold: HoldLimits {
@@ -150,10 +160,14 @@ impl World {
             conns: BTreeSet::new(),
             peeks: BTreeMap::new(),
             skips: BTreeMap::new(),
+            parent_forgotten: 0,
             touched: BTreeSet::new(),
             next_conn: 0,
             seqs: BTreeMap::new(),
             spawns: Vec::new(),
+            waiting: BTreeSet::new(),
+            releases: Vec::new(),
+            released_of: 0,
             spawn_fails: false,
             listen_errno: None,
             listen_later: false,
@@ -250,7 +264,7 @@ impl World {
 
     /// The moment is over for which taken connections are kept; all are closed by now.
     pub fn assert_all_closed(&mut self) {
-        self.pass(Duration::from_millis(30));
+        self.pass(Duration::from_millis(40));
         assert!(self.conns.is_empty(), "{:?}", self.conns);
     }
 
@@ -366,6 +380,11 @@ impl World {
         assert!(!self.closed, "after the last event: {output:?}");
         match output {
             Output::Spawn(spec) => self.spawn(spec),
+            Output::Release { child, slot, slots } => {
+                assert!(self.waiting.remove(&child), "{child:?} does not wait");
+                self.releases.push((child, slot));
+                self.released_of = slots;
+            }
             Output::Send { child, frame } => self.send(child, frame),
             Output::Disconnect { .. } if self.disconnect_later => {}
             Output::Disconnect { child } => self.feed(Input::Disconnected { child }),
@@ -408,6 +427,7 @@ impl World {
             }
             Output::EndPeek { conn } => assert!(self.peeks.remove(&conn).is_some(), "not asked"),
             Output::Skip { conn, bytes } => assert_eq!(self.skips.insert(conn, bytes), None),
+            Output::ForgetParent => self.parent_forgotten += 1,
             Output::Emit(event) => {
                 self.closed = matches!(event, Event::Closed { .. });
                 self.events.push(serde_json::to_value(&event).unwrap());
@@ -436,6 +456,9 @@ impl World {
 
     fn spawn(&mut self, spec: SpawnSpec) {
         let child = spec.child;
+        if spec.waits {
+            self.waiting.insert(child);
+        }
         self.spawns.push(spec);
         if self.spawn_fails {
             self.feed(Input::SpawnFailed {
@@ -459,6 +482,7 @@ impl World {
     }
 
     fn send(&mut self, child: ChildId, frame: Frame) {
+        assert!(!self.waiting.contains(&child), "{child:?} waits");
         let (text, handle) = match frame {
             Frame::Message { head, tail } => ([head, tail].concat(), None),
             Frame::Handle { text, handle } => (text.to_vec(), Some(handle)),

@@ -388,3 +388,25 @@ fn no_bytes_do_harm() {
     }
     assert!(counts.iter().all(|&count| count > 1000), "{counts:?}");
 }
+
+#[test]
+fn clients_that_come_last_before_a_close_are_looked_at_before_they_are_handed_out() {
+    let mut world = world(1, KeyBy::ProxyProtocol);
+    let hello = json!({"cmd": "NODE_EGG_CLUSTER_RS", "act": "hello"});
+    world.say(ChildId::App(1), &hello);
+    world.rest_later = true;
+    let listener = world.listener();
+    world.command(Command::Close);
+    let [whole, silent] = [(), ()].map(|()| world.accept_from(listener, PROXY));
+    world.feed(Input::AcceptedRest { listener });
+    assert!(world.taken_by(whole).is_none(), "nobody has looked at it");
+    let header = "PROXY TCP4 192.0.2.1 198.51.100.1 4000 80\r\n";
+    world.show_bytes(whole, format!("{header}GET / HTTP/1.1\r\n\r\n"));
+    assert_eq!(world.skips.get(&whole), Some(&header.len()));
+    for _ in 0..10 {
+        world.feed(Input::AcceptedRest { listener });
+    }
+    for conn in [whole, silent] {
+        assert_eq!(world.taken_by(conn), Some(1), "{conn:?}");
+    }
+}

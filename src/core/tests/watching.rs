@@ -162,6 +162,21 @@ fn a_child_that_the_master_does_not_read_is_not_blamed() {
 }
 
 #[test]
+fn a_child_that_the_system_keeps_from_being_asked_is_not_blamed() {
+    let mut world = World::running(watched(1));
+    world.live(20 * SECOND, &[app(1)]);
+    world.feed(Input::OutboxFull { child: app(1) });
+    world.feed(Input::WritingPaused { child: app(1) });
+    world.live(600 * SECOND, &[app(1)]);
+    assert!(world.signals.is_empty());
+    world.feed(Input::WritingResumed { child: app(1) });
+    world.live(29 * SECOND, &[app(1)]);
+    assert!(world.signals.is_empty(), "its time to read begins then");
+    world.live(2 * SECOND, &[app(1)]);
+    assert_eq!(world.signals, [(app(1), Signal::Kill)]);
+}
+
+#[test]
 fn a_hung_agent_is_replaced_too() {
     let mut world = World::running(watched(1));
     world.live(70 * SECOND, &[AGENT]);

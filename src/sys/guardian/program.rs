@@ -40,6 +40,7 @@ pub fn launch(env: &[CString]) -> io::Result<(i32, OwnedFd)> {
         argv: &argv,
         env,
         channel: theirs.as_fd(),
+        gate: None,
     };
     Ok((spawn::spawn_aside(&request)?, ours))
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::children::Proc;
-use super::connections::{HOLD_SLACK, KEEP, Place, Port};
+use super::connections::{HOLD_SLACK, KEEP, KEEP_SLACK, Place, Port};
 use super::world::{DYING, Sim};
 use crate::core::event::*;
 use crate::core::lifecycle::Phase;
@@ -24,7 +24,14 @@ impl Sim {
     pub fn note_event(&mut self, event: Event) {
         match event {
             Event::AgentForked { pid, .. } => self.check_pid(ChildId::Agent(self.last_agent), pid),
-            Event::AppForked { id, pid, .. } => self.check_pid(ChildId::App(id), pid),
+            Event::AppForked { id, pid, .. } => self.check_pid(self.app_shown_as(id), pid),
+            Event::Unresponsive { role, id, .. } => {
+                let proc = self.procs.get(&child_of(role, id));
+                assert!(
+                    !proc.is_some_and(|proc| proc.short),
+                    "{role} {id} cannot be written to"
+                );
+            }
             Event::Stuck { role, id, .. } => self.check_stuck(child_of(role, id)),
             Event::Recovered { role, id, .. } => {
                 if let Some(proc) = self.procs.get_mut(&child_of(role, id)) {
@@ -36,6 +43,8 @@ impl Sim {
                 role, id, booting, ..
             } => self.check_hung(child_of(role, id), booting),
             Event::Ready { .. } => self.running = true,
+            Event::ParentDeaf => self.note_deaf_parent(),
+            Event::ParentReads { .. } => self.talk.parent_is_deaf = false,
             Event::ReloadStarted { .. } => {
                 assert!(
                     !std::mem::replace(&mut self.reloading, true),
@@ -55,6 +64,16 @@ impl Sim {
         }
     }
 
+    /// Threads are shown by the number of their slot: the last one has it.
+    fn app_shown_as(&self, number: u32) -> ChildId {
+        if !self.scenario.settings.threads {
+            return ChildId::App(number);
+        }
+        let has_slot = |(_, proc): &(&ChildId, &Proc)| proc.slot == Some(number - 1);
+        let last = self.procs.iter().rfind(has_slot);
+        *last.expect("a thread of the slot").0
+    }
+
     fn check_pid(&self, child: ChildId, pid: i32) {
         let known = self.procs.get(&child).map(|proc| proc.pid);
         assert_eq!(known, Some(pid), "the process id of {child:?}");
@@ -62,7 +81,8 @@ impl Sim {
 
     /// A worker has its slot to itself; in a reload one old worker may be there, too.
     fn check_sharing(&self) {
-        let most = 1 + usize::from(self.reloading);
+        // Two threads cannot have the port of their slot.
+        let most = 1 + usize::from(self.reloading && !self.scenario.settings.threads);
         let mut living = BTreeMap::<u32, usize>::new();
         for proc in self.procs.values() {
             if let Some(slot) = proc.slot
@@ -83,9 +103,10 @@ impl Sim {
         let Some(proc) = self.procs.get(&child) else {
             return;
         };
-        let slots = self.scenario.settings.workers;
-        let has_slot = proc.slot.is_some_and(|slot| slot < slots);
-        if proc.serves() && !proc.left && has_slot && !ending {
+        let settings = &self.scenario.settings;
+        let has_slot = proc.slot.is_some_and(|slot| slot < settings.workers);
+        let has_successor = !settings.threads;
+        if proc.serves() && !proc.left && has_slot && !ending && has_successor {
             let serves = |(&other, it): (&ChildId, &Proc)| {
                 other != child && it.slot == proc.slot && it.was_offered(self.clock)
             };
@@ -121,6 +142,8 @@ impl Sim {
         proc.stuck = true;
         let (paused, since) = (proc.paused, proc.owes_since);
         assert!(!paused, "{child:?} is not read");
+        let is_short = self.procs.get(&child).is_some_and(|proc| proc.short);
+        assert!(!is_short, "{child:?} cannot be written to");
         let since = since.unwrap_or_else(|| panic!("{child:?} has answered everything"));
         self.assert_silent(since, limit, child);
     }
@@ -132,6 +155,7 @@ impl Sim {
             panic!("{child:?} is not watched")
         };
         assert!(!proc.paused, "{child:?} is not read");
+        assert!(!proc.short, "{child:?} cannot be written to");
         if booting {
             assert!(!proc.ready, "{child:?} has booted");
             let limit = watchdog.boot_timeout.expect("a limit");
@@ -215,7 +239,7 @@ impl Sim {
                     .get(&ChildId::App(old))
                     .is_some_and(Proc::is_offered);
                 assert!(
-                    proc.was_offered(self.clock) || !served,
+                    proc.was_offered(self.clock) || !served || self.scenario.settings.threads,
                     "slot {slot} goes from {old} to {id} too early"
                 );
                 replaced.push(ChildId::App(old));
@@ -243,13 +267,17 @@ impl Sim {
 
     /// No slot is forgotten.
     fn check_slots(&self) {
-        if !self.scenario.settings.production || self.reloading {
+        let settings = &self.scenario.settings;
+        if !(settings.production || settings.threads) || self.reloading {
             return;
         }
         for slot in 0..self.scenario.settings.workers {
             let has_worker = self.core.workers.in_slot(slot).is_some();
             let waits = self.core.timers.is_set(Timer::Refork(slot));
             assert!(has_worker || waits, "slot {slot} is forgotten");
+        }
+        if !settings.production {
+            return;
         }
         let agent = self
             .procs
@@ -369,7 +397,7 @@ impl Sim {
             match conn.place {
                 Place::Served(_, since) => {
                     assert!(
-                        self.clock - since <= KEEP,
+                        self.clock - since <= KEEP + KEEP_SLACK,
                         "the duplicate of {id:?} is kept"
                     );
                 }

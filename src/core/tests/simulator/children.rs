@@ -3,7 +3,7 @@
 use std::collections::{BTreeSet, VecDeque};
 use std::time::Duration;
 
-use super::scenario::{PUBLIC, SECOND, STICKY};
+use super::scenario::{PUBLIC, STICKY};
 use super::talk::Receiver;
 use super::world::{ANSWER, DYING, Happening, SPAWNING, Sim};
 use crate::core::event::*;
@@ -28,11 +28,15 @@ pub struct Proc {
     /// When it was sent SIGKILL.
     pub killed: Option<Duration>,
     pub dying: bool,
+    /// It was started ahead of time and not released.
+    pub waits: bool,
     pub hung: bool,
     pub stuck: bool,
     /// The master does not read it.
     pub paused: bool,
     full: bool,
+    /// The system lets nothing be written to it.
+    pub short: bool,
     persona: Persona,
     booted: u32,
     inbox: VecDeque<Item>,
@@ -86,7 +90,7 @@ impl Item {
 impl Proc {
     /// The core can hear from it.
     pub fn can_speak(&self) -> bool {
-        self.reported && self.connected && !self.paused && !self.hung
+        self.reported && self.connected && !self.paused && !self.hung && !self.waits
     }
 
     /// It serves, as far as the core can know.
@@ -172,7 +176,8 @@ impl Sim {
         };
         self.next_pid += 1;
         let proc = Proc {
-            slot: spec.slot,
+            // One that waits has no slot yet, whatever it was made for.
+            slot: spec.slot.filter(|_| !spec.waits),
             pid: self.next_pid,
             reported: false,
             connected: true,
@@ -181,10 +186,12 @@ impl Sim {
             left: false,
             killed: None,
             dying: false,
+            waits: spec.waits,
             hung: false,
             stuck: false,
             paused: false,
             full: false,
+            short: false,
             persona,
             booted: 0,
             inbox: VecDeque::new(),
@@ -219,7 +226,7 @@ impl Sim {
         let Some(proc) = self.procs.get_mut(&child).filter(|proc| proc.connected) else {
             return;
         };
-        if proc.hung || proc.paused {
+        if proc.hung || proc.paused || proc.waits {
             return self.plan(Duration::from_secs(1), Happening::Boot(child));
         }
         proc.booted += 1;
@@ -233,6 +240,12 @@ impl Sim {
         let after = self.random.millis(0..1500);
         match child {
             ChildId::Agent(_) if booted == 2 => self.start_agent(child),
+            ChildId::App(_) if booted == 2 && self.scenario.settings.threads => {
+                self.listen_as_thread(child);
+            }
+            ChildId::App(_) if self.scenario.settings.threads => {
+                self.plan(after, Happening::Boot(child));
+            }
             ChildId::App(_) if booted == 2 => self.query(child, false),
             ChildId::App(_) if booted == 3 && persona.second_port => self.query(child, true),
             ChildId::App(_) if booted == 1 => {
@@ -259,16 +272,16 @@ impl Sim {
             return;
         };
         proc.seq += 1;
-        let (address, port) = self.address_of(second);
+        let place = self.address_of(second);
         let seq = self.procs.get(&child).map_or(0, |proc| proc.seq);
         self.say(
             child,
             ChildMessage::QueryServer(QueryServer {
                 seq,
                 index: 0,
-                family: Family::Tcp4,
-                address,
-                port: Some(port.into()),
+                family: place.family,
+                address: place.address,
+                port: place.port,
                 fd: None,
                 flags: 0,
                 backlog: 0,
@@ -279,11 +292,32 @@ impl Sim {
         );
     }
 
-    fn address_of(&self, second: bool) -> (Option<String>, u16) {
-        match (second, self.scenario.settings.sticky_port) {
-            (true, _) => (None, SECOND),
-            (false, Some(_)) => (Some("127.0.0.1".into()), STICKY),
-            (false, None) => (None, PUBLIC),
+    fn address_of(&self, second: bool) -> Address {
+        let (address, port) = match self.scenario.settings.sticky_port {
+            _ if second => return self.scenario.second.address(),
+            Some(_) => (Some("127.0.0.1".into()), STICKY),
+            None => (None, PUBLIC),
+        };
+        Address {
+            family: Family::Tcp4,
+            address,
+            port: Some(port.into()),
+            fd: None,
+        }
+    }
+
+    /// A thread opens its port by itself, and only tells of it.
+    fn listen_as_thread(&mut self, child: ChildId) {
+        let Some(proc) = self.procs.get_mut(&child) else {
+            return;
+        };
+        proc.ready = true;
+        let port = PUBLIC + u16::try_from(proc.slot.unwrap_or(0)).unwrap();
+        for text in [
+            serde_json::json!({"action": "realport", "to": "master", "data": {"port": port, "protocol": "http"}}),
+            serde_json::json!({"action": "listening", "to": "master", "data": {"address": "::", "family": "IPv6", "port": port}}),
+        ] {
+            self.say(child, ChildMessage::User(user(&text)));
         }
     }
 
@@ -297,8 +331,24 @@ impl Sim {
         }
     }
 
+    /// A child that waits may go on.
+    pub fn release(&mut self, child: ChildId, slot: u32) {
+        let since = (self.fair, self.stalls);
+        let proc = self.procs.get_mut(&child).filter(|proc| proc.connected);
+        // It may have ended, which the core does not know yet.
+        if let Some(proc) = proc {
+            assert!(proc.waits, "{child:?} does not wait");
+            assert!(proc.reported, "{child:?} is released before it exists");
+            proc.waits = false;
+            proc.slot = Some(slot);
+            proc.forked_at = since;
+        }
+    }
+
     /// A frame has come to a child.
     pub fn receive(&mut self, child: ChildId, frame: Frame) {
+        let waits = self.procs.get(&child).is_some_and(|proc| proc.waits);
+        assert!(!waits, "{child:?} waits, and is sent {frame:?}");
         let item = match frame {
             Frame::Message { head, .. } => {
                 self.check_delivery(Receiver::Child(child), &head);
@@ -348,7 +398,7 @@ impl Sim {
         let Some(proc) = self.procs.get_mut(&child) else {
             return;
         };
-        if !proc.turn_planned && !proc.hung && !proc.paused {
+        if !proc.turn_planned && !proc.hung && !proc.paused && !proc.short {
             proc.turn_planned = true;
             let most = proc.persona.latency;
             let after = self.random.millis(0..most);
@@ -390,7 +440,8 @@ impl Sim {
             proc.turn_planned = false;
         }
         for _ in 0..=self.random.below(4) {
-            let Some(proc) = self.procs.get_mut(&child).filter(|proc| proc.can_speak()) else {
+            let can_hear = |proc: &&mut Proc| proc.can_speak() && !proc.short;
+            let Some(proc) = self.procs.get_mut(&child).filter(can_hear) else {
                 return;
             };
             let Some(item) = proc.inbox.pop_front() else {
@@ -435,18 +486,8 @@ impl Sim {
             return self.die(child, code(1));
         };
         proc.ready |= !second;
-        let (address, port) = self.address_of(second);
-        let family = Family::Tcp4;
-        let port = Some(i64::from(port));
-        self.say(
-            child,
-            ChildMessage::Listening(Address {
-                family,
-                address,
-                port,
-                fd: None,
-            }),
-        );
+        let place = self.address_of(second);
+        self.say(child, ChildMessage::Listening(place));
         self.plan(Duration::from_millis(100), Happening::Boot(child));
         if self.reloading && self.strikes(self.scenario.hazards.fickle) {
             self.fail_early(child);
@@ -678,7 +719,7 @@ impl Sim {
         if let Some(proc) = self
             .procs
             .get_mut(&child)
-            .filter(|proc| proc.connected && !proc.paused)
+            .filter(|proc| proc.connected && !proc.paused && !proc.waits)
         {
             proc.paused = true;
             let after = self.random.millis(0..8000);
@@ -701,7 +742,7 @@ impl Sim {
         if let Some(proc) = self
             .procs
             .get_mut(&child)
-            .filter(|proc| proc.connected && !proc.full)
+            .filter(|proc| proc.connected && !proc.full && !proc.waits)
         {
             proc.full = true;
             let after = self.random.millis(0..40_000);
@@ -714,6 +755,32 @@ impl Sim {
         if let Some(proc) = self.procs.get_mut(&child).filter(|proc| proc.full) {
             proc.full = false;
             self.feed(Input::OutboxDrained { child });
+        }
+    }
+
+    /// The system is too short of something to let anything be written to a child.
+    pub fn shorten(&mut self, child: ChildId) {
+        if let Some(proc) = self
+            .procs
+            .get_mut(&child)
+            .filter(|proc| proc.connected && !proc.short)
+        {
+            proc.short = true;
+            let time = self.random.pick(&[50, 3_000, 90_000]);
+            let after = self.random.millis(0..time);
+            self.plan(after, Happening::Written(child));
+            self.feed(Input::WritingPaused { child });
+        }
+    }
+
+    pub fn relieve(&mut self, child: ChildId) {
+        let since = (self.fair, self.stalls);
+        let is_short = |proc: &&mut Proc| proc.connected && proc.short;
+        if let Some(proc) = self.procs.get_mut(&child).filter(is_short) {
+            proc.short = false;
+            proc.owes_since = proc.owes().then_some(since);
+            self.feed(Input::WritingResumed { child });
+            self.plan_turn(child);
         }
     }
 
@@ -783,6 +850,7 @@ impl Sim {
             }
             self.unhang(child);
             self.resume(child);
+            self.relieve(child);
             self.drain_outbox(child);
         }
     }

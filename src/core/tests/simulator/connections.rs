@@ -8,14 +8,19 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use super::children::Proc;
-use super::scenario::{PUBLIC, SECOND};
+use super::scenario::{PUBLIC, SECOND, Second};
 use super::world::{ANSWER, Happening, Sim};
+use crate::core::client_key::KeyBy;
 use crate::core::event::*;
 
 /// Those that are late are closed together, once a second.
 pub const HOLD_SLACK: Duration = Duration::from_secs(1);
 /// The master keeps its duplicate of a connection that a worker serves for this time.
 pub const KEEP: Duration = Duration::from_millis(30);
+/// Those whose time is over are closed together, so some a little later.
+pub const KEEP_SLACK: Duration = Duration::from_millis(10);
+/// The client that comes past all proxies.
+const UNTRUSTED: u8 = 11;
 /// A connection that was refused more often may be closed.
 const REFUSAL_LIMIT: u32 = 200;
 
@@ -54,6 +59,9 @@ pub struct Conn {
     /// How many bytes the core has seen of it, while it waits for more.
     awaited: Option<usize>,
     wants_head: bool,
+    /// Bytes at its beginning that are not for the worker: seen by the core, and taken off by it.
+    header: usize,
+    skipped: usize,
     /// It goes by its key; otherwise by its address, since that did not come in time.
     is_known: bool,
 }
@@ -81,7 +89,9 @@ impl Sim {
     pub fn bind(&mut self, id: ListenerId, spec: &ListenSpec) {
         let key = match &spec.target {
             ListenTarget::Tcp { port, .. } => format!("null:{port}:4:undefined:0"),
-            _ => String::new(),
+            ListenTarget::Udp { port, .. } => format!("127.0.0.1:{port}:udp4:undefined:0"),
+            ListenTarget::Pipe { path, .. } => format!("{path}:-1:-1:undefined:0"),
+            ListenTarget::Fd(_) => panic!("nobody asks for a descriptor"),
         };
         let sticky = self.scenario.settings.sticky_port.is_some();
         let public = matches!(spec.target, ListenTarget::Tcp { port, .. } if port == PUBLIC);
@@ -117,7 +127,9 @@ impl Sim {
         } else {
             PUBLIC
         };
-        let local = Some(SocketAddr::new(Ipv4Addr::UNSPECIFIED.into(), port));
+        let is_pipe = self.is_second(listener) && self.scenario.second == Second::Pipe;
+        let local = SocketAddr::new(Ipv4Addr::UNSPECIFIED.into(), port);
+        let local = (!is_pipe).then_some(local);
         self.feed(Input::Listening { listener, local });
     }
 
@@ -215,8 +227,8 @@ impl Sim {
         let id = ConnId(self.last_conn);
         let gone = self.strikes(self.scenario.hazards.vanish);
         let sticky = self.ports.get(&listener).is_some_and(|port| port.sticky);
-        let by = &self.scenario.settings.client_key.by;
-        let wants_head = sticky && matches!(by, crate::core::client_key::KeyBy::Cookie(_));
+        let peer = self.peer_of(client);
+        let wants_head = sticky && self.scenario.settings.client_key.wants_head(peer);
         let conn = Conn {
             port: listener,
             client,
@@ -228,16 +240,66 @@ impl Sim {
             gone,
             awaited: None,
             wants_head,
+            header: 0,
+            skipped: 0,
             is_known: true,
         };
         self.conns.insert(id, conn);
-        let peer = IpAddr::from(Ipv4Addr::new(10, 0, 0, client));
-        let peer = (!gone || wants_head).then_some(peer);
+        let is_pipe = self.scenario.second == Second::Pipe && self.is_second(listener);
+        let peer = (!is_pipe && (!gone || wants_head)).then_some(peer);
         self.feed(Input::Accepted {
             listener,
             conn: id,
             peer,
         });
+    }
+
+    /// Where a connection comes from: a client, or the proxy before it, which is trusted. The last
+    /// client has none.
+    fn peer_of(&self, client: u8) -> IpAddr {
+        let by = &self.scenario.settings.client_key.by;
+        let octets = match by {
+            KeyBy::ProxyProtocol | KeyBy::Forwarded(_) if client == UNTRUSTED => {
+                [192, 0, 2, client]
+            }
+            KeyBy::ProxyProtocol | KeyBy::Forwarded(_) => [10, 0, 0, 99],
+            _ => [10, 0, 0, client],
+        };
+        Ipv4Addr::from(octets).into()
+    }
+
+    /// What a client's connection begins with, and how much of it is the proxy's.
+    fn first_bytes(&self, client: u8) -> (String, usize) {
+        match &self.scenario.settings.client_key.by {
+            KeyBy::ProxyProtocol => {
+                let header = format!("PROXY TCP4 198.51.100.{client} 10.0.0.1 4000 80\r\n");
+                let length = header.len();
+                (header + "GET / HTTP/1.1\r\n\r\n", length)
+            }
+            KeyBy::Forwarded(_) => {
+                let from = format!("x-forwarded-for: 198.51.100.{client}");
+                (format!("GET / HTTP/1.1\r\n{from}\r\n\r\n"), 0)
+            }
+            _ => {
+                let cookie = format!("cookie: id={client}");
+                (format!("GET / HTTP/1.1\r\n{cookie}\r\n\r\n"), 0)
+            }
+        }
+    }
+
+    /// The core takes bytes off the front of a connection.
+    pub fn skip(&mut self, id: ConnId, bytes: usize) {
+        let conn = self
+            .conns
+            .get_mut(&id)
+            .unwrap_or_else(|| panic!("{id:?} is closed"));
+        assert_eq!(
+            conn.place,
+            Place::Master,
+            "{id:?} is not the master's any more"
+        );
+        assert!(conn.awaited.is_none(), "{id:?} is looked at still");
+        conn.skipped += bytes;
     }
 
     /// The system has no descriptors left.
@@ -268,6 +330,10 @@ impl Sim {
         assert_eq!(conn.place, Place::Master, "{id:?} for {child:?}");
         assert!(!conn.touched, "{id:?} has been served");
         assert!(conn.awaited.is_none(), "{id:?} is looked at still");
+        assert_eq!(
+            conn.skipped, conn.header,
+            "what {id:?} has of its proxy's header, and what was taken off"
+        );
         let port = self
             .ports
             .get(&conn.port)
@@ -484,13 +550,16 @@ impl Sim {
     pub fn show_head(&mut self, id: ConnId) {
         let part = self.random.chance(300);
         let now = self.clock;
+        let Some(client) = self.conns.get(&id).map(|conn| conn.client) else {
+            return;
+        };
+        let (whole, header) = self.first_bytes(client);
         let Some(conn) = self.conns.get_mut(&id) else {
             return;
         };
         let Some(beyond) = conn.awaited.take() else {
             return;
         };
-        let whole = format!("GET / HTTP/1.1\r\ncookie: id={}\r\n\r\n", conn.client);
         let seen = if part {
             (beyond + whole.len()).div_ceil(2)
         } else {
@@ -506,6 +575,9 @@ impl Sim {
         conn.held_since = now;
         conn.known_since = now;
         conn.is_known = !matches!(head, Peeked::NoMore);
+        if matches!(head, Peeked::Bytes(_)) && seen >= header {
+            conn.header = header;
+        }
         self.feed(Input::Peeked { conn: id, head });
     }
 }

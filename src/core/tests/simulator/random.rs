@@ -32,6 +32,10 @@ impl Random {
         from[self.index(from.len())]
     }
 
+    pub fn pick_clone<T: Clone>(&mut self, from: &[T]) -> T {
+        from[self.index(from.len())].clone()
+    }
+
     /// Yes in so many of a thousand cases.
     pub fn chance(&mut self, per_mille: u64) -> bool {
         self.below(1000) < per_mille

@@ -6,8 +6,12 @@ use bytes::Bytes;
 
 use super::random::Random;
 use crate::core::client_key::{ClientKey, KeyBy};
-use crate::core::event::{DrainLimits, HoldLimits, RestartSettings, Settings, WatchdogSettings};
+use crate::core::event::{
+    DrainLimits, HoldLimits, PrestartSettings, RestartSettings, Settings, WatchdogSettings,
+};
 use crate::core::tests::{MASTER, settings};
+use crate::core::trust::Trust;
+use crate::ipc::message::{Address, Family};
 
 /// The port of the application.
 pub const PUBLIC: u16 = 7001;
@@ -15,6 +19,8 @@ pub const PUBLIC: u16 = 7001;
 pub const STICKY: u16 = 7002;
 /// Another port that some workers listen on.
 pub const SECOND: u16 = 7003;
+/// The path of the unix socket that may be there instead.
+pub const PATH: &str = "/run/sim.sock";
 
 pub struct Scenario {
     pub settings: Settings,
@@ -25,6 +31,35 @@ pub struct Scenario {
     /// The world becomes kind before the end: then everything must come right by itself.
     pub is_kind_at_the_end: bool,
     pub hazards: Hazards,
+    /// Workers, or the agent, are threads, their second port is of another kind, proxies speak for
+    /// clients, channels cannot be written. Other runs are as they were before there was this.
+    pub is_wide: bool,
+    /// What the second port is.
+    pub second: Second,
+}
+
+/// Kinds of the second port.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Second {
+    Tcp,
+    Udp,
+    Pipe,
+}
+
+impl Second {
+    pub fn address(self) -> Address {
+        let (family, address, port) = match self {
+            Self::Tcp => (Family::Tcp4, None, i64::from(SECOND)),
+            Self::Udp => (Family::Udp4, Some("127.0.0.1".into()), i64::from(SECOND)),
+            Self::Pipe => (Family::Pipe, Some(PATH.into()), -1),
+        };
+        Address {
+            family,
+            address,
+            port: Some(port),
+            fd: None,
+        }
+    }
 }
 
 /// How often something goes wrong, in a thousand cases or actions.
@@ -54,10 +89,48 @@ pub struct Hazards {
     pub twice: u64,
     pub descendants: u64,
     pub vanish: u64,
+    /// The system is too short of something to let a channel be written; in wide runs only.
+    pub short: u64,
 }
 
 impl Scenario {
-    pub fn draw(random: &mut Random, crowd: bool) -> Self {
+    pub fn draw(seed: u64, random: &mut Random, crowd: bool, is_wide: bool) -> Self {
+        let mut scenario = Self::draw_narrow(seed, random, crowd);
+        if is_wide {
+            scenario.widen(random);
+        }
+        scenario
+    }
+
+    fn widen(&mut self, random: &mut Random) {
+        self.is_wide = true;
+        self.second = random.pick(&[Second::Tcp, Second::Udp, Second::Udp, Second::Pipe]);
+        self.hazards.short = random.pick(&[0, 5, 20]);
+        let settings = &mut self.settings;
+        if settings.sticky_port.is_some() && random.chance(600) {
+            settings.client_key.by = random.pick_clone(&[
+                KeyBy::ProxyProtocol,
+                KeyBy::ProxyProtocol,
+                KeyBy::Forwarded(None),
+            ]);
+            let proxies = "10.0.0.0/8".parse().expect("a network");
+            settings.client_key.trust = Trust::new(vec![proxies]);
+        } else if settings.sticky_port.is_none() && random.chance(250) {
+            // As JavaScript configures them.
+            settings.threads = true;
+            settings.drain = None;
+            settings.watchdog = None;
+            settings.share_listeners = false;
+            settings.is_debug = false;
+            self.prompt = false;
+            self.hazards.descendants = 0;
+            self.hazards.short = 0;
+            // They have no channel that could be closed.
+            self.hazards.cut = 0;
+        }
+    }
+
+    fn draw_narrow(seed: u64, random: &mut Random, crowd: bool) -> Self {
         let workers = if crowd {
             random.pick(&[200, 500, 1000, 2000])
         } else {
@@ -71,11 +144,16 @@ impl Scenario {
         };
         let violence = random.pick(&[1, 4, 4, 12]);
         Self {
-            settings: draw_settings(random, workers),
+            settings: Settings {
+                prestart: prestart_of(seed),
+                ..draw_settings(random, workers)
+            },
             prompt: random.chance(500),
             steps,
             is_kind_at_the_end: random.chance(500),
             hazards: Hazards::draw(random, if crowd { 1 } else { violence }),
+            is_wide: false,
+            second: Second::Tcp,
         }
     }
 }
@@ -114,8 +192,19 @@ impl Hazards {
             descendants: some(50),
             vanish: some(20),
             fickle: some(80),
+            short: 0,
         }
     }
+}
+
+/// By the seed itself, and not drawn: so the runs of other seeds stay what they were.
+fn prestart_of(seed: u64) -> PrestartSettings {
+    let (at_start, spares) = match seed % 5 {
+        0 => (true, 0),
+        2 => (true, 2),
+        _ => (false, u32::from(seed % 7 == 2)),
+    };
+    PrestartSettings { at_start, spares }
 }
 
 fn draw_settings(random: &mut Random, workers: u32) -> Settings {

@@ -4,6 +4,10 @@
 /// Each seed finds what is said when that is brought back.
 pub const FOUND: &[(u64, &str)] = &[
     (
+        12,
+        "clients that came last before a close were handed out with the header of their proxy",
+    ),
+    (
         2026,
         "a sticky port accepted again at once after descriptors had run out",
     ),

@@ -2,10 +2,11 @@
 //! is known before it is sent.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use bytes::Bytes;
 
-use super::world::Sim;
+use super::world::{Happening, Sim};
 use crate::core::event::{ChildId, Command, Input, Origin};
 use crate::core::tests::MASTER;
 use crate::ipc::envelope::Envelope;
@@ -24,6 +25,10 @@ pub struct Talk {
     /// Who still has to get the newest message; false: may get it.
     awaited: BTreeMap<Receiver, bool>,
     pub delivered: u64,
+    /// Since when more waits for the parent than may.
+    pub parent_full_since: Option<Duration>,
+    /// What children say to the parent is dropped.
+    pub parent_is_deaf: bool,
 }
 
 const HEAD: &str = r#"{"n":"#;
@@ -106,7 +111,9 @@ impl Sim {
         let children = self.procs.iter().filter(|(_, proc)| proc.reported);
         let apps = children
             .clone()
-            .filter(|(child, proc)| matches!(child, ChildId::App(_)) && proc.connected)
+            .filter(|(child, proc)| {
+                matches!(child, ChildId::App(_)) && proc.connected && !proc.waits
+            })
             .map(|(&child, proc)| (child, proc.pid, true));
         // To an agent whose channel is closed anything may be sent: nothing arrives.
         let agents = children
@@ -121,11 +128,43 @@ impl Sim {
                 .filter(|it| it.1 == pid)
                 .map(entry)
                 .collect(),
+            (None, "parent")
+                if self.talk.parent_is_deaf && matches!(speaker, Speaker::Child(_)) =>
+            {
+                BTreeMap::new()
+            }
             (None, "parent") => [(Receiver::Parent, true)].into(),
             (None, "agent") => agents.map(entry).collect(),
             (None, "app") => apps.map(entry).collect(),
             (None, _) => BTreeMap::new(),
         }
+    }
+
+    /// The parent stops to read for a while.
+    pub fn fill_parent(&mut self) {
+        if self.talk.parent_full_since.is_none() {
+            self.talk.parent_full_since = Some(self.clock);
+            let time = self.random.pick(&[100, 10_000, 90_000]);
+            let after = self.random.millis(0..time);
+            self.plan(after, Happening::ParentReads);
+            self.feed(Input::ParentFull);
+        }
+    }
+
+    pub fn drain_parent(&mut self) {
+        if self.talk.parent_full_since.take().is_some() {
+            self.feed(Input::ParentDrained);
+            assert!(!self.talk.parent_is_deaf, "the parent reads again");
+        }
+    }
+
+    /// The core has given the parent up for the time being.
+    pub fn note_deaf_parent(&mut self) {
+        let since = self.talk.parent_full_since.expect("the parent reads");
+        let limit = self.scenario.settings.limits.stall_timeout;
+        assert!(self.clock - since >= limit, "the parent had no time");
+        assert!(!self.talk.parent_is_deaf, "told twice");
+        self.talk.parent_is_deaf = true;
     }
 
     /// Something has been sent; if it is one of these messages, it must be the newest, and due.

@@ -39,6 +39,10 @@ pub enum Happening {
     Leave(ChildId),
     Resume(ChildId),
     OutboxDrained(ChildId),
+    /// Its channel can be written again.
+    Written(ChildId),
+    /// The parent reads again.
+    ParentReads,
     Drained(ChildId, u32),
     /// It closes its channel, and lives on.
     Cut(ChildId),
@@ -103,9 +107,9 @@ pub struct Sim {
 }
 
 impl Sim {
-    pub fn new(seed: u64, crowd: bool, told: bool) -> Self {
+    pub fn new(seed: u64, crowd: bool, is_wide: bool, told: bool) -> Self {
         let mut random = Random::new(seed);
-        let scenario = Scenario::draw(&mut random, crowd);
+        let scenario = Scenario::draw(seed, &mut random, crowd, is_wide);
         Self {
             core: Core::new(scenario.settings.clone()),
             random,
@@ -215,6 +219,10 @@ impl Sim {
     fn perform_one(&mut self, output: Output) {
         match output {
             Output::Spawn(spec) => self.spawn(&spec),
+            Output::Release { child, slot, slots } => {
+                assert_eq!(slots, self.scenario.settings.workers);
+                self.release(child, slot);
+            }
             Output::Send { child, frame } => self.receive(child, frame),
             Output::Disconnect { child } => {
                 if self.procs.contains_key(&child) {
@@ -244,7 +252,8 @@ impl Sim {
             Output::CloseConn { conn } => self.close_conn(conn),
             Output::Peek { conn, beyond } => self.begin_peek(conn, beyond),
             Output::EndPeek { conn } => self.end_peek(conn),
-            Output::Skip { .. } => panic!("nothing is to be skipped"),
+            Output::Skip { conn, bytes } => self.skip(conn, bytes),
+            Output::ForgetParent => assert!(self.talk.parent_is_deaf, "the parent reads"),
             Output::Emit(event) => self.hear(event),
         }
     }
@@ -280,6 +289,8 @@ impl Sim {
             Happening::Leave(child) => self.leave_by_itself(child),
             Happening::Resume(child) => self.resume(child),
             Happening::OutboxDrained(child) => self.drain_outbox(child),
+            Happening::Written(child) => self.relieve(child),
+            Happening::ParentReads => self.drain_parent(),
             Happening::Drained(child, left) => self.tell_in_use(child, left),
             Happening::Cut(child) | Happening::Disconnected(child) => self.disconnect(child),
             Happening::Die(child, status) => self.die(child, status),
