@@ -179,6 +179,8 @@ export interface ClusterOptions {
   hold?: HoldOptions | null;
   /** What each child may use of the master's memory and descriptors. */
   limits?: LimitsOptions | null;
+  /** Where operators see and steer the master, and what probes and metrics are served on; `false`: nowhere. */
+  control?: ControlOptions | false | null;
   [name: string]: unknown;
 }
 
@@ -228,6 +230,14 @@ export interface LimitsOptions {
   stallTimeout?: number | null;
   /** How many ports, unix sockets and datagram sockets it may listen on, 1 to 100000; one more fails with EMFILE. Default: 256. */
   listeners?: number | null;
+}
+
+/** The control socket of the master. See docs/control.md. */
+export interface ControlOptions {
+  /** The unix socket, absolute or below `baseDir`. Default: `run/egg-cluster-rs.sock`. */
+  path?: string | null;
+  /** Also serve `/healthz`, `/readyz` and `/metrics`, and nothing else, on a port of 127.0.0.1, or on `'host:port'`. Default: not. */
+  tcp?: number | string | null;
 }
 
 /** How hung workers and agents are found. See docs/watchdog.md. */

@@ -8,6 +8,7 @@ const os = require('os');
 const path = require('path');
 const { ownOnly } = require('./helper/test');
 const { get } = require('./helper/http');
+const { ask, status, until } = require('./helper/control');
 const { isAlive, isGuardian, poll } = require('./helper/processes');
 
 const REASON = 'has no option prestart';
@@ -155,6 +156,16 @@ ownOnly(REASON, 'a spare takes the place of a worker that dies, and another one 
   const { env } = await app.ask('app', 'info', { env: [ 'CFORK_WORKER_INDEX' ] }, spare);
   assert.deepStrictEqual(env, { CFORK_WORKER_INDEX: '0' });
   assert.notStrictEqual(await spareOf(app, [ ...known, spare ]), pid);
+});
+
+ownOnly(REASON, 'a slot that an operator adds gets the spare, which is told how many workers there are; nobody sees it as a worker before', async t => {
+  const { app, pid, spare } = await readyWithSpare(t, { options: production });
+  const { slots, others } = await status(app.socket);
+  assert.deepStrictEqual([ slots.map(({ process }) => process.pid), others ], [[ pid ], []]);
+  assert.strictEqual((await ask(app.socket, 'POST', '/scale', { workers: 2 })).status, 202);
+  await until(app.socket, report => report.slots.every(({ process }) => process && process.state === 'ready'));
+  const { env } = await app.ask('app', 'info', { env: [ 'CFORK_WORKER_INDEX', 'CFORK_WORKER_COUNT' ] }, spare);
+  assert.deepStrictEqual(env, { CFORK_WORKER_INDEX: '1', CFORK_WORKER_COUNT: '2' });
 });
 
 ownOnly(REASON, 'a spare whose modules have changed since loads them anew', async t => {

@@ -14,7 +14,7 @@ const { resolveWorkerFiles } = require('./worker_files');
 const PLATFORM = `${process.platform}-${process.arch}`;
 
 /** Options that only the native master knows. */
-const NATIVE_OPTIONS = [ 'drain', 'prestart', 'restart', 'hold', 'limits', 'watchdog' ];
+const NATIVE_OPTIONS = [ 'drain', 'prestart', 'restart', 'hold', 'limits', 'watchdog', 'control' ];
 
 class FallbackMaster extends JavaScriptMaster {
   /**

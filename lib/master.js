@@ -425,12 +425,16 @@ class Master extends EventEmitter {
     },
     'message': (master, { message }) => master.#announce(message.action, message.data),
     'to-parent': (master, { message }, length) => master.messenger.sendToParent(message, length),
-    'reload-started': master => master.#reloads.started(),
-    'reload-done': master => {
+    'reload-started': (master, { slot }) => {
+      if (isWhole(slot)) master.#reloads.started();
+    },
+    'reload-done': (master, { slot }) => {
+      if (!isWhole(slot)) return;
       master.#reloads.done();
       master.#announce('reload-done');
     },
-    'reload-failed': (master, { reason }) => {
+    'reload-failed': (master, { reason, slot }) => {
+      if (!isWhole(slot)) return;
       master.#reloads.failed(reason);
       master.#announce('reload-failed', { reason });
     },
@@ -505,6 +509,11 @@ class Master extends EventEmitter {
     this.logger.error(err);
     this.#end(1, err);
   }
+}
+
+/** Not the restart of one slot, which an operator may ask for. */
+function isWhole(slot) {
+  return slot === undefined || slot === null;
 }
 
 /** Whatever else a `reload-worker` carries, only this asks for a new agent. */

@@ -6,6 +6,7 @@
  */
 
 const { supervisionConfig } = require('./supervision');
+const { controlConfig, CONTROL_ENV } = require('./control');
 const { stickyKey } = require('./sticky');
 const { drainConfig, isUnderPermissions, PRELOAD_FILE } = require('./drain_config');
 const { prestartConfig } = require('./prestart_config');
@@ -67,6 +68,7 @@ function nativeConfig({ options, isProduction, agentWorkerFile, appWorkerFile, i
     threads,
     appCloseTimeoutMs,
     agentCloseTimeoutMs: closeTimeout('EGG_AGENT_CLOSE_TIMEOUT', legacyTimeout, warn),
+    control: controlConfig(options),
     ...supervisionConfig(options, Boolean(isProduction)),
     ...drain,
     prestart,
@@ -96,7 +98,7 @@ function childExecArgv(execArgv, evaluated) {
 /** The environment of the workers: ours without the traces of our own parent's channel, and of a master above us. */
 function childEnv(env) {
   const copy = { ...env };
-  for (const name of [ 'NODE_CHANNEL_FD', 'NODE_CHANNEL_SERIALIZATION_MODE', 'NODE_UNIQUE_ID', 'EGG_CLUSTER_RS_GUARDED_BY' ]) {
+  for (const name of [ 'NODE_CHANNEL_FD', 'NODE_CHANNEL_SERIALIZATION_MODE', 'NODE_UNIQUE_ID', 'EGG_CLUSTER_RS_GUARDED_BY', CONTROL_ENV ]) {
     delete copy[name];
   }
   for (const name of Object.keys(copy)) {

@@ -11,11 +11,11 @@
 const { describe } = require('./describe');
 
 /** The options that egg-cluster does not have, or not as objects; others go on as egg-cluster would pass them. */
-const OWN = [ 'drain', 'prestart', 'restart', 'hold', 'limits', 'watchdog', 'sticky' ];
+const OWN = [ 'drain', 'prestart', 'restart', 'hold', 'limits', 'watchdog', 'sticky', 'control' ];
 /** Where the text `false` would count as true. */
 const FLAGS = [ 'exitProcess', 'https', 'isDebug', 'reusePort', 'sticky', 'typescript' ];
 /** Keys of our own options whose values are text, even where they look like something else. */
-const TEXTS = [ 'by', 'name', 'trust', 'action' ];
+const TEXTS = [ 'by', 'name', 'trust', 'action', 'path', 'tcp' ];
 
 /**
  * @param {*} options - as given to startCluster; not changed

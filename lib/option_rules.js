@@ -6,6 +6,7 @@
  */
 
 const { describe } = require('./describe');
+const { checkControl } = require('./control');
 const { checkDrain } = require('./drain_config');
 const { checkPrestart } = require('./prestart_config');
 const { checkSupervision } = require('./supervision');
@@ -55,6 +56,7 @@ const RULES = {
   hold: elsewhere,
   limits: elsewhere,
   watchdog: elsewhere,
+  control: elsewhere,
 };
 
 /** What is no number is refused as such, what is one by its size. */
@@ -81,6 +83,7 @@ function checkOptions(options) {
   checkDrain(options.drain);
   checkPrestart(options.prestart);
   checkSupervision(options);
+  checkControl(options.control);
 }
 
 function isWorkers(value) {

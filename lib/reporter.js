@@ -111,13 +111,24 @@ const LINES = {
   'accept-failed': (r, { errno }) =>
     r.logger.warn('[master] cannot accept new connections for the moment: %s', errnoName(errno)),
 
-  'reload-started': r => r.log('[master] reload workers...'),
+  'reload-started': (r, { slot }) => (isSlot(slot)
+    ? r.log('[master] restart the worker of slot %s...', slot)
+    : r.log('[master] reload workers...')),
   'reloading-agent': r => r.log('[master] reload agent_worker...'),
   'agent-replaced': (r, { id, pid, code, signal }) =>
     r.log('[master] agent_worker#%s:%s ended for the reload (code: %s, signal: %s)', id, pid, code, signal),
-  'reload-done': (r, { elapsedMs }) => r.log('[master] reload done (%sms)', elapsedMs),
-  'reload-failed': (r, { reason }) =>
-    r.logger.error('[master] reload failed, the old workers go on serving: %s', reason),
+  'reload-done': (r, { elapsedMs, slot }) =>
+    r.log('[master] %s done (%sms)', isSlot(slot) ? `restart of slot ${slot}` : 'reload', elapsedMs),
+  'reload-failed': (r, { reason, slot }) =>
+    r.logger.error('[master] %s failed, the old workers go on serving: %s',
+      isSlot(slot) ? `restart of slot ${slot}` : 'reload', reason),
+  'scaled': (r, { from, to }) => r.logger.info('[master] scale app workers from %s to %s', from, to),
+  'paused': r => r.logger.warn('[master] paused: new connections wait in the queue of the kernel'),
+  'resumed': r => r.logger.warn('[master] resumed: new connections are accepted again'),
+  'control-ready': (r, { tcp }) => {
+    if (tcp) r.logger.info('[master] probes and metrics on http://%s', tcp);
+  },
+  'control-failed': (r, { reason }) => r.logger.warn('[master] control socket: %s', reason),
 
   'bad-message': (r, event) =>
     r.logger.warn('[master] %s sent a message that is ignored: %s', childName(event), event.reason),
@@ -128,7 +139,9 @@ const LINES = {
   'parent-reads': (r, { dropped }) => r.logger.warn('[master] the parent reads again, %s messages to it were dropped', dropped),
   'check-failed': reportCheckFailed,
   'killed': (r, event) =>
-    r.logger.warn('[master] %s did not exit in time and was killed, with %s of its descendants', childName(event), event.descendants),
+    r.logger.warn(event.exited
+      ? '[master] descendants of %s did not exit in time and were killed'
+      : '[master] %s did not exit in time and was killed, with its descendants', childName(event)),
 
   'closing-apps': (r, { timeoutMs }) => reportClosing(r, 'app workers', timeoutMs),
   'closing-agent': (r, { timeoutMs, alive }) => {
@@ -262,6 +275,10 @@ function namedError(name, message) {
 function publicHost() {
   const { HOST } = process.env;
   return HOST && HOST !== '0.0.0.0' ? HOST : '127.0.0.1';
+}
+
+function isSlot(slot) {
+  return slot !== undefined && slot !== null;
 }
 
 function roleName(role) {

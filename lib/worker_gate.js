@@ -30,7 +30,10 @@ function waitAt(gate) {
     // Nobody can say when to go on: the master starts another one.
   }
   if (length === 0) process.exit(0);
-  process.env.CFORK_WORKER_INDEX = answer.toString('latin1', 0, length).trim();
+  // The number of workers may have changed while this one waited.
+  const [ index, count ] = answer.toString('latin1', 0, length).trim().split(' ');
+  process.env.CFORK_WORKER_INDEX = index;
+  process.env.CFORK_WORKER_COUNT = count;
   if (ahead.hasChanged()) ahead.forget();
 }
 

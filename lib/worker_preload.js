@@ -112,7 +112,9 @@ class Drain {
     channels.finish.subscribe(guarded(message => this.onFinish(message)));
     this.watchServers();
     process.on('internalMessage', guarded(message => {
-      if (message && message.cmd === CMD && message.act === 'drain') this.begin();
+      if (!message || message.cmd !== CMD) return;
+      if (message.act === 'drain') this.begin();
+      if (message.act === 'count') this.tell({ act: 'counted', ...this.count() });
     }));
     this.tell({ act: 'hello' });
   }
@@ -261,6 +263,17 @@ class Drain {
       }
     }
     this.report(counts, time);
+  }
+
+  /** What is there at this moment, for an operator; nothing is ended for it. */
+  count() {
+    const counts = { requests: 0, connections: 0, upgraded: 0 };
+    for (const [ socket, { upgraded, requests } ] of this.connections) {
+      if (socket.destroyed) continue;
+      counts[upgraded ? 'upgraded' : 'connections']++;
+      if (!upgraded) counts.requests += requests;
+    }
+    return counts;
   }
 
   end(socket, connection) {

@@ -9,9 +9,9 @@ const path = require('path');
 const { ROOT, StepError, run, localBin, main } = require('./steps');
 
 /** Files without which the package does not work. */
-const REQUIRED = [ 'LICENSE', 'README.md', 'binding.js', 'index.d.ts', 'index.js', 'lib/master.js', 'package.json' ];
+const REQUIRED = [ 'LICENSE', 'README.md', 'bin/egg-cluster-rs.js', 'binding.js', 'index.d.ts', 'index.js', 'lib/master.js', 'package.json' ];
 /** All that may be in it. */
-const ALLOWED = /^(LICENSE|README\.md|CHANGELOG\.md|package\.json|index\.(js|d\.ts)|binding\.(js|d\.ts)|lib\/.+\.(js|d\.ts))$/;
+const ALLOWED = /^(LICENSE|README\.md|CHANGELOG\.md|package\.json|index\.(js|d\.ts)|binding\.(js|d\.ts)|bin\/.+\.js|lib\/.+\.(js|d\.ts))$/;
 
 function checkVersions() {
   const read = name => fs.readFileSync(path.join(ROOT, name), 'utf8');

@@ -21,6 +21,9 @@ pub enum ConfigError {
     /// A cookie or query parameter is looked for, but which?
     #[error("stickyKey.name should name the cookie or query parameter to look for")]
     NoKeyName,
+    /// Neither a name nor a port alone is an address.
+    #[error("control.tcp should be an address such as 127.0.0.1:9100, but is {0:?}")]
+    BadAddress(String),
     /// No argument or variable of a process can hold a zero byte.
     #[error("a zero byte cannot be passed to a worker, but stands in {0:?}")]
     NulByte(String),

@@ -90,6 +90,11 @@ class App extends EventEmitter {
     return this.options.port;
   }
 
+  /** The control socket. */
+  get socket() {
+    return this.options.control ? this.options.control.path : path.join(this.home, 'control.sock');
+  }
+
   /** A point in the story so far; what is awaited from it on has to happen afterwards. */
   mark() {
     return { out: this.out.length, err: this.err.length, messages: this.messages.length };
@@ -274,7 +279,10 @@ async function start(config = {}) {
   const home = fs.realpathSync(fs.mkdtempSync(path.join(os.tmpdir(), 'egg-cluster-test-')));
   const options = await fullOptions(config, home);
   const env = {
-    ...cleanEnv(), HOME: home, EGG_HOME: home, MOCK_HOME_DIR: home, [processes.MASTER_MARKER]: marker, ...config.env,
+    ...cleanEnv(), HOME: home, EGG_HOME: home, MOCK_HOME_DIR: home, [processes.MASTER_MARKER]: marker,
+    // Masters of one test application, which run at the same time, would meet in its directory.
+    ...('control' in (config.options || {}) ? {} : { EGG_CLUSTER_RS_CONTROL: path.join(home, 'control.sock') }),
+    ...config.env,
   };
   for (const key of Object.keys(env)) if (env[key] === undefined) delete env[key];
   const payload = JSON.stringify({

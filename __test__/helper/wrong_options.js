@@ -120,4 +120,12 @@ module.exports = {
     [ { stack: 'yes' }, 'RangeError', /true or false/ ],
     [ { stacks: true }, 'TypeError', /may have timeout/ ],
   ],
+  control: [
+    [ true, 'TypeError', /an object or false/ ],
+    [ 'on', 'TypeError', /an object or false/ ],
+    [ { path: '' }, 'TypeError', /the path of a socket/ ],
+    [ { tcp: 'somewhere' }, 'TypeError', /a port/ ],
+    [ { tcp: 70000 }, 'RangeError', /between 0 and 65535/ ],
+    [ { port: 9100 }, 'TypeError', /may have path, tcp/ ],
+  ],
 };

@@ -16,6 +16,7 @@ const options: ClusterOptions = {
   isDebug: false,
   restart: { stableTime: 1000, maxDelay: 5000, intensity: { limit: 5, period: 1000 }, giveUp: false },
   watchdog: { timeout: 5000, bootTimeout: false, interval: 1000, action: 'report', stack: true },
+  control: { path: '/run/app.sock', tcp: '0.0.0.0:9100' },
   sticky: true,
   require: [ 'ts-node/register' ],
   pidFile: '/run/app.pid',
@@ -149,6 +150,8 @@ startCluster({ restart: { intensity: { limit: 'few' } } });
 startCluster({ exitProcess: 'no' });
 // @ts-expect-error a number of connections
 startCluster({ hold: { connections: 'many' } });
+// @ts-expect-error a port or an address
+startCluster({ control: { tcp: true } });
 // @ts-expect-error a number of bytes
 startCluster({ limits: { lineBytes: '1 MB' } });
 // @ts-expect-error there are two actions

@@ -377,6 +377,21 @@ test('a reload is a promise, which nobody has to look at', async t => {
   await assert.rejects(master.reload(), { message: 'reload failed: the master is closing' });
 });
 
+test('the restart of one slot by an operator is no reload of those who asked for one', async t => {
+  const { master, native } = await create(t);
+  native.emit({ type: 'ready', address: 'http://127.0.0.1:7001', elapsedMs: 1 });
+  const events = [];
+  for (const name of [ 'reload-done', 'reload-failed' ]) master.on(name, () => events.push(name));
+  const reload = master.reload();
+  native.emit({ type: 'reload-started', workers: 1, number: 1, slot: 0 });
+  native.emit({ type: 'reload-failed', reason: 'it fell over', number: 1, slot: 0 });
+  assert.deepStrictEqual(events, []);
+  native.emit({ type: 'reload-started', workers: 2, number: 2, slot: null });
+  native.emit({ type: 'reload-done', elapsedMs: 1, number: 2, slot: null });
+  await reload;
+  assert.deepStrictEqual(events, [ 'reload-done' ]);
+});
+
 test('messages: senders, receivers, and those sent before the native side exists', async t => {
   const box = sandbox(t);
   const master = new Master({ baseDir: app(t) });

@@ -5,6 +5,7 @@ const cluster = require('cluster');
 const test = require('./helpers/test');
 const util = require('util');
 
+const { checkControl } = require('../../lib/control');
 const { nativeConfig, childExecArgv } = require('../../lib/native_config');
 const { withEnv } = require('./helpers/app');
 
@@ -15,6 +16,7 @@ const NO_TIMES = {
   EGG_APP_CLOSE_TIMEOUT: undefined,
   EGG_AGENT_CLOSE_TIMEOUT: undefined,
   EGG_CLUSTER_RS_DRAIN_TIMEOUT: undefined,
+  EGG_CLUSTER_RS_CONTROL: undefined,
 };
 
 function build(options = {}, isProduction = true) {
@@ -55,6 +57,7 @@ test('everything that the native master is told', t => {
     threads: false,
     appCloseTimeoutMs: 5000,
     agentCloseTimeoutMs: 5000,
+    control: { path: '/app/run/egg-cluster-rs.sock', tcp: null, baseDir: '/app' },
     restart: { stableTimeMs: 10000, maxDelayMs: 30000, intensityLimit: 60, intensityPeriodMs: 60000, giveUpMs: 60000 },
     watchdog: { timeoutMs: 60000, bootTimeoutMs: null, intervalMs: 5000, kills: true, stack: false },
     hold: { timeoutMs: 10000, connections: 1024 },
@@ -64,6 +67,34 @@ test('everything that the native master is told', t => {
     prestart: { atStart: false, spares: 0 },
   });
   assert.deepStrictEqual(warnings, []);
+});
+
+test('where the control socket is', t => {
+  const place = (control, env, more) => {
+    withEnv(t, { EGG_CLUSTER_RS_CONTROL: env });
+    const config = build({ control, ...more }).config.control;
+    return config && [ config.path, config.tcp ];
+  };
+  const usual = '/app/run/egg-cluster-rs.sock';
+  assert.deepStrictEqual(place(undefined), [ usual, null ]);
+  assert.deepStrictEqual(place({ path: 'x.sock', tcp: 9100 }), [ '/app/x.sock', '127.0.0.1:9100' ]);
+  assert.deepStrictEqual(place({ path: '/x.sock', tcp: '0.0.0.0:9100' }), [ '/x.sock', '0.0.0.0:9100' ]);
+  assert.deepStrictEqual(place({ tcp: '[::1]:1' }), [ usual, '[::1]:1' ]);
+  assert.deepStrictEqual(place({ tcp: 'localhost:9100' }), [ usual, '127.0.0.1:9100' ]);
+  assert.strictEqual(place(false), null);
+  assert.strictEqual(place(undefined, undefined, { exitProcess: false }), null);
+  assert.deepStrictEqual(place({}, undefined, { exitProcess: false }), [ usual, null ]);
+  assert.deepStrictEqual(place({ path: '/x.sock', tcp: 9100 }, '/env.sock'), [ '/env.sock', '127.0.0.1:9100' ]);
+  assert.deepStrictEqual(place(false, 'env.sock'), [ '/app/env.sock', null ]);
+  assert.strictEqual(place({ path: '/x.sock' }, 'false'), null);
+  withEnv(t, { EGG_CLUSTER_RS_CONTROL: '/env.sock' });
+  assert.ok(!('EGG_CLUSTER_RS_CONTROL' in build().config.env), 'a master that a worker starts has its own');
+});
+
+test('addresses for probes that make no sense', () => {
+  const wrong = [ 'somewhere', 'host:9100', ':9100', '1.2.3.4', '::1:9100', '[::1]', true, {}, -1, 1.5, NaN ];
+  for (const tcp of wrong) assert.throws(() => checkControl({ tcp }), { name: 'TypeError', message: /^options\.control\.tcp must be a port/ }, String(tcp));
+  for (const tcp of [ 65536, '0.0.0.0:70000' ]) assert.throws(() => checkControl({ tcp }), RangeError);
 });
 
 test('sticky, https and debug port', () => {

@@ -53,7 +53,7 @@ test('the README names the type that index.d.ts gives, and says what each option
 });
 
 test('index.d.ts documents each option, and each key of those that are objects', () => {
-  const interfaces = [ 'ClusterOptions', 'HttpsOptions', 'StickyOptions', 'DrainOptions', 'PrestartOptions', 'RestartOptions', 'HoldOptions', 'LimitsOptions', 'WatchdogOptions' ];
+  const interfaces = [ 'ClusterOptions', 'HttpsOptions', 'StickyOptions', 'DrainOptions', 'PrestartOptions', 'RestartOptions', 'HoldOptions', 'LimitsOptions', 'WatchdogOptions', 'ControlOptions' ];
   for (const interfaceName of interfaces) {
     for (const [ name, { doc } ] of membersOf(interfaceName)) {
       assert.match(doc, /\/\*\*[^]*\w{3}[^]*\*\//, `${interfaceName}.${name} has no comment`);
@@ -63,7 +63,7 @@ test('index.d.ts documents each option, and each key of those that are objects',
 
 test('the README names the keys of our own options that index.d.ts has', () => {
   const table = readmeTable();
-  for (const name of [ 'sticky', 'drain', 'prestart', 'restart', 'hold', 'limits', 'watchdog' ]) {
+  for (const name of [ 'sticky', 'drain', 'prestart', 'restart', 'hold', 'limits', 'watchdog', 'control' ]) {
     const [ , interfaceName ] = /(\w+Options)/.exec(table.get(name).type);
     const [ , keys ] = /\{ ([^}]+) \}/.exec(table.get(name).cells[2]);
     assert.deepStrictEqual(keys.split(', ').sort(), [ ...membersOf(interfaceName).keys() ].sort(), name);

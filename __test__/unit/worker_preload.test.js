@@ -93,6 +93,30 @@ test('says that it can drain, and leaves no trace in the environment and execArg
   await worker.heard(message => message.act === 'hello');
 });
 
+test('tells how much it serves when it is asked, and ends nothing for that', async t => {
+  const worker = await start(t);
+  const counted = (requests, connections, upgraded) => worker.heard(message => message.act === 'counted' &&
+    message.requests === requests && message.connections === connections && message.upgraded === upgraded);
+  const count = () => worker.child.send({ cmd: DRAIN.cmd, act: 'count' });
+  count();
+  await counted(0, 0, 0);
+  const idle = keepAlive(t);
+  await get(worker, '/', { agent: idle }).answer;
+  const upgraded = await connect(t, worker);
+  upgraded.write('GET / HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: echo\r\n\r\n');
+  await upgraded.received(/101/);
+  const half = get(worker, '/body', { method: 'POST' });
+  half.request.write('x');
+  const slow = await connect(t, worker);
+  slow.write('GET /head?ms=600000 HTTP/1.1\r\nHost: x\r\n\r\n');
+  await slow.received(/200/);
+  count();
+  await counted(2, 3, 1);
+  half.request.end();
+  assert.strictEqual((await half.answer).connection, 'close');
+  assert.ok(worker.said.every(({ act }) => act !== 'draining'));
+});
+
 test('a child of the worker has none of it', async t => {
   const worker = await start(t);
   const { report } = await worker.ask('fork');

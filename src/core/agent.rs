@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant};
 
+use super::counters::Counters;
 use super::event::{
     ChildId, Event, ExitStatus, LastExit, Output, SpawnSpec, WorkerState, WorkerView,
 };
@@ -25,9 +26,11 @@ pub(super) struct AgentSlot {
     pub(super) connected: bool,
     /// It has said `agent-start`.
     started: bool,
-    forked_at: Option<Instant>,
-    started_at: Option<Instant>,
+    pub(super) forked_at: Option<Instant>,
+    pub(super) started_at: Option<Instant>,
     pub(super) pulse: Pulse,
+    /// Of all agents so far.
+    pub(super) counters: Counters,
 }
 
 impl AgentSlot {
@@ -82,7 +85,7 @@ impl Core {
             child: ChildId::Agent(self.agent.id),
             inspect_port: self.settings.agent_inspect_port,
             slot: None,
-            slots: self.settings.workers,
+            slots: self.workers.slot_count(),
             waits: false,
         }));
     }

@@ -95,9 +95,8 @@ impl Core {
         let Some(reload) = self.reload.take_if(|reload| reload.agent == booting) else {
             return;
         };
-        self.emit(Event::ReloadFailed {
-            reason: format!("the new agent agent_worker#{id} failed: {reason}"),
-        });
+        let failure = format!("the new agent agent_worker#{id} failed: {reason}");
+        self.report_reload(now, &reload, Some(failure));
         self.reload_again(now, &reload);
         self.await_spare(now);
     }

@@ -36,7 +36,8 @@ impl Core {
         let limit = self.settings.limits.listeners;
         let reason = if self.listeners.of_member(id).len() >= limit {
             format!("queryServer: it has {limit} listeners already (limits.listeners)")
-        } else if self.listeners.count() > limit.saturating_mul(self.settings.workers as usize) {
+        } else if self.listeners.count() > limit.saturating_mul(self.workers.slot_count() as usize)
+        {
             // Those of workers that died wait for their successors, which may ask for others.
             format!(
                 "queryServer: the workers have {} listeners already (limits.listeners)",

@@ -19,6 +19,7 @@ use super::event::{
 };
 use super::lifecycle::Phase;
 use super::scheduler::Scheduler;
+use super::status::ListenerStatus;
 use super::timer::Timer;
 use super::workers::Worker;
 use crate::ipc::encode;
@@ -133,6 +134,10 @@ impl Listeners {
         self.by_id.len()
     }
 
+    pub(super) fn iter(&self) -> impl Iterator<Item = &Listener> {
+        self.by_id.values()
+    }
+
     fn has_member(&self, id: ListenerId, worker: u32) -> bool {
         let listener = self.by_id.get(&id);
         listener.is_some_and(|listener| listener.members.contains(&worker))
@@ -162,6 +167,26 @@ impl Listener {
             starved: false,
             pending: VecDeque::new(),
         }
+    }
+
+    /// As operators see it; none where nothing is bound, or not yet.
+    pub(super) fn view(&self) -> Option<ListenerStatus> {
+        let State::Open(local) = self.state else {
+            return None;
+        };
+        let kind = match self.kind {
+            Kind::RoundRobin => "round-robin",
+            Kind::Shared => "shared",
+            Kind::SharedDatagram => "shared-datagram",
+            Kind::Pretended => return None,
+        };
+        Some(ListenerStatus {
+            kind,
+            address: local.map_or_else(|| self.key.clone(), |local| local.to_string()),
+            accepting: self.accepting,
+            workers: self.members.len(),
+            waiting: self.pending.len(),
+        })
     }
 
     /// The master accepts its connections, or would if they were wanted.
@@ -213,6 +238,7 @@ impl Core {
             }
             ChildMessage::CanDrain => self.on_can_drain(id),
             ChildMessage::Draining(in_use) => self.on_draining(now, id, in_use),
+            ChildMessage::Counted(in_use) => self.on_counted(now, id, in_use),
             _ => {}
         }
     }

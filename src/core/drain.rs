@@ -37,15 +37,19 @@ pub(super) struct Drains {
 
 /// A worker that drains.
 #[derive(Debug, Clone, Copy)]
-struct Drain {
-    since: Instant,
+pub(super) struct Drain {
+    pub(super) since: Instant,
     /// What it has told last.
-    in_use: Option<InUse>,
+    pub(super) in_use: Option<InUse>,
 }
 
 impl Drains {
     pub(super) fn has(&self, child: ChildId) -> bool {
         matches!(child, ChildId::App(id) if self.by_worker.contains_key(&id))
+    }
+
+    pub(super) fn of(&self, id: u32) -> Option<&Drain> {
+        self.by_worker.get(&id)
     }
 }
 
@@ -89,7 +93,7 @@ impl Core {
             return;
         };
         // It must not be given a listener any more, as if it had been asked to disconnect.
-        worker.exited_after_disconnect |= worker.ending == Some(EndReason::Reload);
+        worker.exited_after_disconnect |= worker.ending.is_some_and(EndReason::drains);
         let child = ChildId::App(id);
         self.send(
             child,

@@ -240,6 +240,80 @@ pub enum Command {
     Close,
 }
 
+/// What an operator asks for while the cluster runs; see [`Core::steer`](super::Core::steer).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Steer {
+    /// Replace the app workers, on request the agent before them.
+    Reload {
+        /// The agent, too.
+        agent: bool,
+    },
+    /// Replace the worker of one slot, as a reload does it.
+    Restart {
+        /// The slot, from 0.
+        slot: u32,
+    },
+    /// Change the number of app workers.
+    Scale {
+        /// How many there shall be, at least 1.
+        workers: u32,
+    },
+    /// Leave new connections to the kernel's queue.
+    Pause,
+    /// Accept again.
+    Resume,
+    /// End everything, in order.
+    Stop,
+}
+
+/// What comes of something that was asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Steered {
+    /// It is done, or on its way.
+    Done,
+    /// It was so already.
+    Unchanged,
+    /// The reload with this number does it; it may be waiting for another one.
+    Reload {
+        /// Its number, from 1.
+        number: u64,
+    },
+}
+
+/// Why nothing is done about what was asked for.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Refusal {
+    /// It makes sense only while the application serves.
+    #[error("the master is {0}: this needs one that is running")]
+    NotRunning(&'static str),
+    /// Workers are being replaced.
+    #[error("a reload is under way: ask again when it is over")]
+    Reloading,
+    /// There is no such slot.
+    #[error("there is no slot {slot}: the slots are 0 to {last}")]
+    NoSlot {
+        /// What was asked for.
+        slot: u32,
+        /// The last there is.
+        last: u32,
+    },
+    /// A cluster of no workers, or of more than a machine has.
+    #[error("the number of workers must be 1 to {MAX_WORKERS}, not {0}")]
+    BadCount(u32),
+    /// Threads open their ports by themselves.
+    #[error("this is not possible with startMode worker_threads")]
+    Threads,
+    /// Those that would stay do not serve.
+    #[error("none of the workers that would stay is ready: nobody would serve")]
+    NobodyLeft,
+    /// All listening sockets are those of the workers.
+    #[error("the workers accept by themselves: the master has nothing to pause")]
+    NothingToPause,
+}
+
+/// The most workers there can be.
+pub const MAX_WORKERS: u32 = 65_535;
+
 /// Who a message comes from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Origin {
@@ -273,6 +347,8 @@ pub enum Output {
         child: ChildId,
         /// The slot, from 0 (`CFORK_WORKER_INDEX`).
         slot: u32,
+        /// The number of slots (`CFORK_WORKER_COUNT`).
+        slots: u32,
     },
     /// Put a frame into the child's outbox.
     Send {
@@ -607,6 +683,8 @@ pub enum ForkReason {
     Refork,
     /// Its predecessor is being replaced.
     Reload,
+    /// An operator wants more workers.
+    Scale,
 }
 
 /// What becomes of the slot of a worker whose channel has closed.
@@ -922,6 +1000,10 @@ pub enum Event {
     ReloadStarted {
         /// How many.
         workers: u32,
+        /// Counts reloads and restarts of slots, from 1.
+        number: u64,
+        /// Only this slot is restarted.
+        slot: Option<u32>,
     },
     /// A reload ends the agent; a new one follows, and then the app workers.
     ReloadingAgent,
@@ -939,10 +1021,41 @@ pub enum Event {
     ReloadDone {
         /// Since it was asked for, in ms.
         elapsed_ms: u64,
+        /// Which one.
+        number: u64,
+        /// Only this slot was restarted.
+        slot: Option<u32>,
     },
     /// A new worker failed: the old ones go on serving.
     ReloadFailed {
         /// Why.
+        reason: String,
+        /// Which one.
+        number: u64,
+        /// Only this slot was to be restarted.
+        slot: Option<u32>,
+    },
+    /// An operator has changed the number of app workers.
+    Scaled {
+        /// How many there were.
+        from: u32,
+        /// How many there will be.
+        to: u32,
+    },
+    /// New connections are left to the kernel's queue.
+    Paused,
+    /// New connections are accepted again.
+    Resumed,
+    /// Operators can see and steer the master.
+    ControlReady {
+        /// The unix socket.
+        path: Option<String>,
+        /// The address for probes and metrics.
+        tcp: Option<String>,
+    },
+    /// Operators cannot do so, or only in part.
+    ControlFailed {
+        /// What, why, and what to do.
         reason: String,
     },
     /// A worker has sent something that Node's channel does not know.

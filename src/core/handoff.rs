@@ -39,9 +39,9 @@ const STICKY_WINDOW: u32 = 16;
 #[derive(Debug)]
 pub(super) struct Sticky {
     pub(super) listener: Option<ListenerId>,
-    slots: u32,
+    pub(super) slots: u32,
     /// The listener is bound.
-    is_open: bool,
+    pub(super) is_open: bool,
     pub(super) accepting: bool,
     /// Accepting failed; it is tried again later.
     starved: bool,
@@ -122,6 +122,7 @@ impl Core {
         conn: ConnId,
         peer: Option<IpAddr>,
     ) {
+        self.totals.accepted += 1;
         if self.sticky.listener == Some(id) {
             match peer {
                 Some(peer) if self.settings.client_key.wants_head(peer) => {
@@ -177,6 +178,7 @@ impl Core {
         let worker = self.workers.get_mut(worker_id)?;
         listener.pending.pop_front();
         let seq = worker.take_seq();
+        worker.counters.handed_over += 1;
         worker.newconns.push_back(Newconn {
             seq,
             conn,
@@ -198,7 +200,7 @@ impl Core {
     /// the master holds them, for the kernel would do it without a limit of time.
     pub(super) fn regulate(&mut self, id: ListenerId) {
         let most_held = self.settings.hold.connections;
-        let is_ending = self.phase.is_ending();
+        let (is_ending, paused) = (self.phase.is_ending(), self.paused);
         let Some(listener) = self.listeners.get_mut(id).filter(|it| it.is_accepted_on()) else {
             return;
         };
@@ -207,7 +209,7 @@ impl Core {
         } else {
             1
         };
-        let wanted = listener.pending.len() < limit && !listener.starved;
+        let wanted = listener.pending.len() < limit && !listener.starved && !paused;
         if wanted != listener.accepting {
             listener.accepting = wanted;
             self.output(if wanted {
@@ -235,6 +237,7 @@ impl Core {
             return;
         };
         if accepted {
+            worker.counters.taken += 1;
             let Newconn { conn, listener, .. } = newconn;
             self.keep_for_a_moment(now, id, conn, Way::RoundRobin(listener));
             self.settle(id, listener);
@@ -254,6 +257,9 @@ impl Core {
     fn take_back_refused(&mut self, now: Instant, worker: u32, newconn: Newconn) {
         let id = newconn.listener;
         let Newconn { conn, refusals, .. } = newconn;
+        if let Some(worker) = self.workers.get_mut(worker) {
+            worker.counters.refused += 1;
+        }
         let Some(listener) = self.listeners.get_mut(id) else {
             self.output(Output::CloseConn { conn });
             return;
@@ -267,6 +273,7 @@ impl Core {
                 refusals: refusals + 1,
             });
         } else {
+            self.totals.unwanted += 1;
             self.output(Output::CloseConn { conn });
         }
         self.timers
@@ -297,6 +304,7 @@ impl Core {
             return;
         };
         if let Some(sticky) = worker.sticky.settle(conn) {
+            worker.counters.taken += 1;
             self.keep_for_a_moment(now, id, conn, Way::Sticky(sticky));
             self.send_sticky_queue(id);
             self.regulate_sticky();
@@ -319,6 +327,7 @@ impl Core {
                 self.take_back_refused(now, id, newconn);
             }
         } else if let Some(sticky) = worker.sticky.settle(conn) {
+            worker.counters.refused += 1;
             if self.sticky.listener.is_none() {
                 return self.output(Output::CloseConn { conn });
             }
@@ -372,10 +381,11 @@ impl Core {
     }
 
     fn report_handing_on(&mut self, id: u32) {
-        let Some(worker) = self.workers.get(id) else {
+        let Some(worker) = self.workers.get_mut(id) else {
             return;
         };
         let connections = worker.newconns.len() + worker.sticky.sent.len();
+        worker.counters.redistributed += connections as u64;
         let pid = worker.pid.unwrap_or_default();
         if connections > 0 && !self.phase.is_ending() {
             self.emit(Event::HandedOn {
@@ -441,6 +451,7 @@ impl Core {
             && let Some(sticky) = worker.sticky.waiting.pop_front()
         {
             worker.sticky.sent.push_back(sticky);
+            worker.counters.handed_over += 1;
             self.sticky.held -= 1;
             let text = Bytes::from_static(encode::STICKY_CONNECTION);
             let handle = HandleRef::Conn(sticky.conn);
@@ -465,7 +476,7 @@ impl Core {
         } else {
             most_held.div_ceil(2)
         };
-        let wanted = self.sticky.held < limit && !self.sticky.starved;
+        let wanted = self.sticky.held < limit && !self.sticky.starved && !self.paused;
         if wanted != self.sticky.accepting {
             self.sticky.accepting = wanted;
             self.output(if wanted {

@@ -74,6 +74,7 @@ impl Core {
             self.close_held_at_listener(now, id)
         };
         if closed > 0 {
+            self.totals.timed_out += closed as u64;
             self.emit(Event::HeldTooLong {
                 connections: closed,
                 timeout_ms: millis(self.settings.hold.timeout),

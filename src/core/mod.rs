@@ -17,6 +17,8 @@
 //! | [`reload`] | replacing the workers, slot by slot |
 //! | [`agent_reload`] | replacing the agent before them |
 //! | [`drain`] | letting workers finish what they have before they are ended |
+//! | [`steer`] | what operators ask for: scale, pause, restart of a slot |
+//! | [`status`], [`counters`], [`inquiry`] | what operators see |
 //! | [`threads`] | what differs where children are threads |
 //! | [`shutdown`] | ending a child and its descendants, and closing everything in order |
 //! | [`cluster`] | the primary's side of Node's cluster protocol, and its listeners |
@@ -41,12 +43,14 @@ mod agent_reload;
 mod bounds;
 pub mod client_key;
 mod cluster;
+pub mod counters;
 mod drain;
 pub mod event;
 mod handoff;
 pub mod hang_stack;
 pub mod head;
 mod hold;
+mod inquiry;
 mod intensity;
 mod lifecycle;
 mod parent;
@@ -59,6 +63,8 @@ mod restart;
 mod router;
 mod scheduler;
 mod shutdown;
+pub mod status;
+mod steer;
 #[cfg(test)]
 mod tests;
 mod threads;
@@ -73,6 +79,7 @@ use std::time::{Duration, Instant};
 
 use agent::AgentSlot;
 use cluster::Listeners;
+use counters::Totals;
 use drain::Drains;
 use event::{ChildId, Command, Event, Frame, Input, Output, Settings, Snapshot, Waits};
 use handoff::Sticky;
@@ -81,7 +88,7 @@ use parent::Parent;
 use peeking::Peeking;
 use prestart::Waiting;
 use recent::Recent;
-use reload::Reload;
+use reload::{Reload, Reloads};
 use restart::Restarts;
 use shutdown::Endings;
 use timer::{Timer, Timers};
@@ -100,6 +107,13 @@ pub struct Core {
     /// Processes that are no workers yet.
     waiting: Waiting,
     reload: Option<Reload>,
+    /// The reloads so far.
+    reloads: Reloads,
+    /// An operator wants no new connections to be accepted.
+    paused: bool,
+    totals: Totals,
+    /// When the children were last asked for an operator.
+    inquired_at: Option<Instant>,
     drains: Drains,
     endings: Endings,
     listeners: Listeners,
@@ -145,6 +159,10 @@ impl Core {
             agent: AgentSlot::default(),
             waiting: Waiting::default(),
             reload: None,
+            reloads: Reloads::default(),
+            paused: false,
+            totals: Totals::default(),
+            inquired_at: None,
             drains: Drains::default(),
             endings: Endings::default(),
             listeners: Listeners::default(),
@@ -169,7 +187,7 @@ impl Core {
             Input::BadLine { child, reason } => self.report_bad_message(child, reason),
             Input::HandleAcked { child, conn } => self.on_handle_acked(now, child, conn),
             Input::HandleRefused { child, conn } => self.on_handle_refused(now, child, conn),
-            Input::Pong { child } => self.on_pong(child),
+            Input::Pong { child } => self.on_pong(now, child),
             Input::ReadingPaused { child } => {
                 self.waits.paused_senders += 1;
                 self.set_unheard(child, true);

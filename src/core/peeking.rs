@@ -38,6 +38,10 @@ struct Awaited {
 }
 
 impl Peeking {
+    pub(super) fn count(&self) -> usize {
+        self.by_age.len()
+    }
+
     fn add(&mut self, awaited: Awaited) {
         self.last_age += 1;
         self.ages.insert(awaited.conn, self.last_age);

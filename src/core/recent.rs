@@ -107,6 +107,7 @@ impl Core {
         let Some(way) = self.recent.checked.remove(&conn) else {
             return;
         };
+        self.totals.retaken += u64::from(untouched);
         match Some(way).filter(|_| untouched) {
             Some(Way::RoundRobin(listener)) => match self.listeners.get_mut(listener) {
                 Some(entry) => {

@@ -17,22 +17,46 @@ use crate::ipc::encode;
 /// How long a new worker must be ready in production before the old one of its slot goes.
 const PROBATION: Duration = Duration::from_secs(1);
 
+/// The reloads so far, restarts of single slots among them.
+#[derive(Debug, Default)]
+pub(super) struct Reloads {
+    /// The number of the newest.
+    pub(super) newest: u64,
+    pub(super) done: u64,
+    pub(super) failed: u64,
+    pub(super) last: Option<Over>,
+}
+
+/// How the last reload ended.
+#[derive(Debug)]
+pub(super) struct Over {
+    pub(super) number: u64,
+    pub(super) slot: Option<u32>,
+    /// Why the old workers go on serving, if they do.
+    pub(super) failure: Option<String>,
+    pub(super) took: Duration,
+    pub(super) at: Instant,
+}
+
 /// A reload under way.
 #[derive(Debug)]
 pub(super) struct Reload {
-    started_at: Instant,
+    pub(super) number: u64,
+    /// Only this slot is replaced.
+    pub(super) slot: Option<u32>,
+    pub(super) started_at: Instant,
     /// Slots still to be replaced.
-    todo: VecDeque<u32>,
+    pub(super) todo: VecDeque<u32>,
     /// New workers that are not ready yet, or not for long enough, with their slots.
-    incoming: BTreeMap<u32, u32>,
+    pub(super) incoming: BTreeMap<u32, u32>,
     /// Old workers on their way out.
-    outgoing: BTreeSet<u32>,
+    pub(super) outgoing: BTreeSet<u32>,
     /// The agent is replaced first.
     pub(super) agent: Option<AgentStage>,
     /// Workers that were forked since then need not be replaced.
     apps_since: Instant,
     /// Another reload was asked for meanwhile.
-    again: bool,
+    pub(super) again: bool,
     /// One of those who asked wants the agent to be replaced, too.
     again_with_agent: bool,
 }
@@ -48,10 +72,33 @@ impl Core {
             reload.again_with_agent |= with_agent;
             return;
         }
-        let slots = self.workers.slot_count();
+        self.start_reload(now, None);
+        if with_agent {
+            self.replace_agent(now);
+        } else {
+            self.advance_reload(now);
+        }
+    }
+
+    /// Replaces the worker of one slot. Nothing else is being replaced.
+    pub(super) fn restart_slot(&mut self, now: Instant, slot: u32) {
+        self.start_reload(now, Some(slot));
+        self.advance_reload(now);
+    }
+
+    fn start_reload(&mut self, now: Instant, slot: Option<u32>) {
+        self.reloads.newest += 1;
+        let number = self.reloads.newest;
+        let todo: VecDeque<u32> = match slot {
+            Some(slot) => [slot].into(),
+            None => (0..self.workers.slot_count()).collect(),
+        };
+        let workers = u32::try_from(todo.len()).unwrap_or(u32::MAX);
         self.reload = Some(Reload {
+            number,
+            slot,
             started_at: now,
-            todo: (0..slots).collect(),
+            todo,
             incoming: BTreeMap::new(),
             outgoing: BTreeSet::new(),
             agent: None,
@@ -62,11 +109,38 @@ impl Core {
         if self.settings.production {
             self.end_all_waiting(now);
         }
-        self.emit(Event::ReloadStarted { workers: slots });
-        if with_agent {
-            self.replace_agent(now);
-        } else {
-            self.advance_reload(now);
+        self.emit(Event::ReloadStarted {
+            workers,
+            number,
+            slot,
+        });
+    }
+
+    /// Takes note of how a reload has ended, and tells it.
+    pub(super) fn report_reload(&mut self, now: Instant, over: &Reload, failure: Option<String>) {
+        let (number, slot, took) = (over.number, over.slot, now - over.started_at);
+        self.reloads.last = Some(Over {
+            number,
+            slot,
+            failure: failure.clone(),
+            took,
+            at: now,
+        });
+        self.emit(match failure {
+            None => Event::ReloadDone {
+                elapsed_ms: millis(took),
+                number,
+                slot,
+            },
+            Some(reason) => Event::ReloadFailed {
+                reason,
+                number,
+                slot,
+            },
+        });
+        match &self.reloads.last {
+            Some(Over { failure: None, .. }) => self.reloads.done += 1,
+            _ => self.reloads.failed += 1,
         }
     }
 
@@ -157,9 +231,7 @@ impl Core {
             reload.todo.is_empty() && reload.incoming.is_empty() && reload.outgoing.is_empty()
         };
         if let Some(reload) = self.reload.take_if(done) {
-            self.emit(Event::ReloadDone {
-                elapsed_ms: millis(now - reload.started_at),
-            });
+            self.report_reload(now, &reload, None);
             self.reload_again(now, &reload);
             self.await_spare(now);
         }
@@ -179,7 +251,7 @@ impl Core {
             .is_some_and(|old| old != id && serves(old));
         let is_doomed = self.workers.get(id).is_some_and(|worker| worker.doomed);
         if replaces && (self.settings.production || is_doomed) {
-            self.ping_newcomer(id);
+            self.ping_newcomer(now, id);
             self.timers.set(Timer::Probation(id), now + PROBATION);
         } else {
             self.promote(now, id);
@@ -225,7 +297,7 @@ impl Core {
         self.workers.put_in_slot(slot, Some(id));
         if let Some(old) = old {
             reload.outgoing.insert(old);
-            self.retire(now, old);
+            self.retire(now, old, EndReason::Reload);
         }
         self.offer_held_sticky(now);
         self.advance_reload(now);
@@ -251,9 +323,8 @@ impl Core {
         };
         let slot = reload.incoming.get(&id).copied().unwrap_or_default();
         let number = self.workers.number(id, slot);
-        self.emit(Event::ReloadFailed {
-            reason: format!("the new worker app_worker#{number} failed: {reason}"),
-        });
+        let failure = format!("the new worker app_worker#{number} failed: {reason}");
+        self.report_reload(now, &reload, Some(failure));
         for (&other, &slot) in &reload.incoming {
             if self.workers.get(other).is_some() && self.workers.in_slot(slot) != Some(other) {
                 self.leave_listeners(now, other);
@@ -271,12 +342,12 @@ impl Core {
 
     /// Takes a worker out of service: no new connection, time to finish what it has, then
     /// the usual end.
-    fn retire(&mut self, now: Instant, id: u32) {
+    pub(super) fn retire(&mut self, now: Instant, id: u32, reason: EndReason) {
         let sticky = self.settings.sticky_port.is_some();
         let Some(worker) = self.workers.get_mut(id) else {
             return;
         };
-        worker.ending = Some(EndReason::Reload);
+        worker.ending = Some(reason);
         let child = ChildId::App(id);
         self.leave_listeners(now, id);
         self.take_back_sticky_queue(now, id);
@@ -311,7 +382,7 @@ impl Core {
     /// A retired worker has closed its channel: it has nothing left to finish.
     pub(super) fn on_retired_disconnected(&mut self, now: Instant, id: u32) {
         let ending = self.workers.get(id).and_then(|worker| worker.ending);
-        if ending == Some(EndReason::Reload) {
+        if ending.is_some_and(EndReason::drains) {
             self.terminate_retired(now, ChildId::App(id));
         }
     }

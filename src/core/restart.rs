@@ -124,6 +124,16 @@ impl Restarts {
         }
     }
 
+    /// Changes the number of slots. New ones have no past.
+    pub(super) fn resize(&mut self, slots: u32) {
+        self.slots.resize_with(slots as usize, Backoff::default);
+    }
+
+    /// More workers die than the limit allows: restarts are as slow as they get.
+    pub(super) fn is_exceeded(&self) -> bool {
+        self.exceeded
+    }
+
     pub(super) fn slot_mut(&mut self, slot: u32) -> Option<&mut Backoff> {
         self.slots.get_mut(slot as usize)
     }

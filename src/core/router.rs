@@ -11,6 +11,7 @@
 
 use std::time::Instant;
 
+use bytes::Bytes;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
@@ -92,6 +93,10 @@ impl Core {
             ChildId::Agent(_) => Origin::Agent,
             ChildId::App(_) => Origin::App,
         };
+        if let Some(counters) = self.counters_mut(child) {
+            counters.messages_from += 1;
+            counters.bytes_from += message.text.len() as u64;
+        }
         self.route_as(now, origin, Some(child), message);
     }
 
@@ -127,23 +132,25 @@ impl Core {
             Destination::Agent => {
                 let (head, tail) = envelope::stamp(&message, from, Some("agent"));
                 if let Some(agent) = self.agent.child() {
-                    self.send(agent, Frame::Message { head, tail });
+                    self.relay(agent, head, tail);
                 }
             }
             Destination::App(pid) => {
                 let (head, tail) = envelope::stamp(&message, from, Some("app"));
                 for child in self.connected_apps(pid) {
-                    self.send(
-                        child,
-                        Frame::Message {
-                            head: head.clone(),
-                            tail: tail.clone(),
-                        },
-                    );
+                    self.relay(child, head.clone(), tail.clone());
                 }
             }
             Destination::Nobody => {}
         }
+    }
+
+    fn relay(&mut self, child: ChildId, head: Bytes, tail: Bytes) {
+        if let Some(counters) = self.counters_mut(child) {
+            counters.messages_to += 1;
+            counters.bytes_to += (head.len() + tail.len()) as u64;
+        }
+        self.send(child, Frame::Message { head, tail });
     }
 
     fn destination(&self, from: &str, envelope: &Envelope) -> Destination {

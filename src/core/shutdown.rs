@@ -22,6 +22,7 @@ pub(super) struct Endings {
 
 #[derive(Debug)]
 struct Ending {
+    since: Instant,
     role: &'static str,
     id: u32,
     pid: i32,
@@ -41,6 +42,7 @@ impl Core {
             return;
         }
         let ending = Ending {
+            since: now,
             role,
             id,
             pid,
@@ -88,6 +90,12 @@ impl Core {
     /// The master has sent SIGTERM to this child.
     pub(super) fn is_ending(&self, child: ChildId) -> bool {
         self.endings.by_child.contains_key(&child)
+    }
+
+    /// Since when that is so.
+    pub(super) fn ending_since(&self, child: ChildId) -> Option<Instant> {
+        let ending = self.endings.by_child.get(&child)?;
+        (!ending.exited).then_some(ending.since)
     }
 
     /// The grace period is over.

@@ -72,6 +72,11 @@ impl Timers {
         }
     }
 
+    /// When the timer is due, if it runs.
+    pub fn due(&self, timer: Timer) -> Option<Instant> {
+        self.deadlines.get(&timer).copied()
+    }
+
     /// The timer runs.
     pub fn is_set(&self, timer: Timer) -> bool {
         self.deadlines.contains_key(&timer)

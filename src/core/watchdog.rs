@@ -49,6 +49,16 @@ pub(super) struct Pulse {
     unasked: bool,
     /// It is killed as soon as its stack is known, whatever it answers meanwhile.
     stack_asked: bool,
+    /// When the oldest ping was sent that is not answered yet, be it the watchdog's or an operator's.
+    pinged_at: Option<Instant>,
+    round_trip: Option<RoundTrip>,
+}
+
+/// How long the answer to the last ping took: what its event loop had to do before is in it.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct RoundTrip {
+    pub(super) took: Duration,
+    pub(super) at: Instant,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -144,6 +154,23 @@ impl Pulse {
         Verdict::Ping
     }
 
+    pub(super) fn round_trip(&self) -> Option<RoundTrip> {
+        self.round_trip
+    }
+
+    /// When the ping was sent that is under way, be it the watchdog's or an operator's.
+    pub(super) fn pinged_at(&self) -> Option<Instant> {
+        self.pinged_at
+    }
+
+    /// For how long it has owed an answer.
+    fn owing(&self, now: Duration) -> Option<Duration> {
+        match self.state {
+            State::Asked { since } | State::Stuck { since, .. } => Some(now - since),
+            State::Booting { .. } | State::Answered { .. } => None,
+        }
+    }
+
     /// It is known to answer: no ping is under way, and it is not stuck.
     pub(super) fn answers(&self) -> bool {
         !self.pinged && !self.is_stuck()
@@ -193,9 +220,7 @@ impl Watchdog {
                 reported: false,
             },
             pinged: false,
-            unheard: false,
-            unasked: false,
-            stack_asked: false,
+            ..Pulse::default()
         }
     }
 
@@ -257,7 +282,7 @@ impl Core {
     fn follow(&mut self, now: Instant, child: ChildId, verdict: Verdict) {
         match verdict {
             Verdict::Fine => {}
-            Verdict::Ping => self.send(child, Frame::Ping),
+            Verdict::Ping => self.send_ping(now, child),
             Verdict::Settled => self.note_answer(child),
             Verdict::Stuck(silent) => self.on_stuck(now, child, silent),
             Verdict::Hung { silent, booting } => self.on_hung(now, child, silent, booting),
@@ -318,12 +343,35 @@ impl Core {
 
     /// Asks a worker that has just become ready whether its event loop turns, if anybody would
     /// end it otherwise.
-    pub(super) fn ping_newcomer(&mut self, id: u32) {
+    pub(super) fn ping_newcomer(&mut self, now: Instant, id: u32) {
         let is_watched = self.watchdog.settings.is_some();
         if let Some(worker) = self.workers.get_mut(id).filter(|_| is_watched) {
             worker.pulse.pinged = true;
-            self.send(ChildId::App(id), Frame::Ping);
+            self.send_ping(now, ChildId::App(id));
         }
+    }
+
+    /// Asks a child whether its event loop turns, unless it is asked already. The watchdog does
+    /// not wait for the answer.
+    pub(super) fn ping_for_operator(&mut self, now: Instant, child: ChildId) {
+        if self
+            .pulse_mut(child)
+            .is_some_and(|pulse| pulse.pinged_at.is_none())
+        {
+            self.send_ping(now, child);
+        }
+    }
+
+    fn send_ping(&mut self, now: Instant, child: ChildId) {
+        if let Some(pulse) = self.pulse_mut(child) {
+            pulse.pinged_at.get_or_insert(now);
+        }
+        self.send(child, Frame::Ping);
+    }
+
+    /// For how long a child has owed an answer, on the watchdog's clock.
+    pub(super) fn silence(&self, pulse: &Pulse) -> Option<Duration> {
+        pulse.owing(self.watchdog.clock)
     }
 
     /// The stack of app workers only is wanted: the agent has no code of requests.
@@ -350,9 +398,13 @@ impl Core {
     }
 
     /// The child's event loop has answered a ping.
-    pub(super) fn on_pong(&mut self, child: ChildId) {
+    pub(super) fn on_pong(&mut self, now: Instant, child: ChildId) {
         if let Some(pulse) = self.pulse_mut(child) {
             pulse.pinged = false;
+            if let Some(at) = pulse.pinged_at.take() {
+                let took = now.saturating_duration_since(at);
+                pulse.round_trip = Some(RoundTrip { took, at: now });
+            }
         }
         self.note_answer(child);
     }

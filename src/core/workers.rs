@@ -3,11 +3,13 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::time::{Duration, Instant};
 
+use super::counters::Counters;
 use super::event::{
     ChildId, ConnId, Event, ExitStatus, ForkReason, LastExit, ListenerId, Output, ReforkDecision,
     Settings, Signal, SpawnSpec, WorkerAddress, WorkerState, WorkerView,
 };
 use super::handoff::StickyQueue;
+use super::inquiry::Served;
 use super::lifecycle::Phase;
 use super::restart::Delay;
 use super::timer::Timer;
@@ -25,6 +27,8 @@ pub(super) struct Workers {
     by_pid: BTreeMap<i32, u32>,
     /// The worker that serves, or will serve, each slot.
     slots: Vec<Option<u32>>,
+    /// What workers that are gone have done in each slot, also in slots that are no more.
+    past: Vec<Counters>,
     next_id: u32,
     next_inspect_port: Option<u16>,
     /// Workers are shown by the numbers of their slots, and not by their own.
@@ -45,7 +49,7 @@ pub(super) struct Worker {
     pub(super) state: WorkerState,
     /// It listens on the port of the application.
     pub(super) ready: bool,
-    ready_at: Option<Instant>,
+    pub(super) ready_at: Option<Instant>,
     /// Whether its event loop turns.
     pub(super) pulse: Pulse,
     pub(super) forked_at: Instant,
@@ -70,6 +74,9 @@ pub(super) struct Worker {
     pub(super) newconns: VecDeque<Newconn>,
     /// Its connections of sticky mode.
     pub(super) sticky: StickyQueue,
+    pub(super) counters: Counters,
+    /// What it said that it serves, when an operator wanted to know.
+    pub(super) served: Option<Served>,
 }
 
 /// A connection on its way to a worker.
@@ -85,8 +92,18 @@ pub(super) struct Newconn {
 /// Why the master ends a worker.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum EndReason {
+    /// Another has taken its slot.
     Reload,
+    /// Its slot is no more.
+    Scale,
     Close,
+}
+
+impl EndReason {
+    /// The master goes on, and the worker is given time to finish what it has.
+    pub(super) fn drains(self) -> bool {
+        matches!(self, Self::Reload | Self::Scale)
+    }
 }
 
 impl Worker {
@@ -128,6 +145,7 @@ impl Workers {
             by_id: BTreeMap::new(),
             by_pid: BTreeMap::new(),
             slots: vec![None; settings.workers as usize],
+            past: Vec::new(),
             next_id: 1,
             next_inspect_port: settings.app_inspect_base,
             numbered_by_slot: settings.threads,
@@ -189,6 +207,32 @@ impl Workers {
 
     pub(super) fn slot_count(&self) -> u32 {
         u32::try_from(self.slots.len()).unwrap_or(u32::MAX)
+    }
+
+    /// Changes the number of slots; who was in those that are no more.
+    pub(super) fn resize(&mut self, slots: u32) -> Vec<u32> {
+        let kept = self.slots.len().min(slots as usize);
+        let gone = self.slots[kept..].iter().copied().flatten().collect();
+        self.slots.resize(slots as usize, None);
+        gone
+    }
+
+    /// What all workers of a slot have done.
+    pub(super) fn counters_of(&self, slot: u32) -> Counters {
+        let mut sum = self.past.get(slot as usize).copied().unwrap_or_default();
+        for worker in self.by_id.values().filter(|worker| worker.slot == slot) {
+            sum += worker.counters;
+        }
+        sum
+    }
+
+    /// What a worker has done counts on when it is gone.
+    fn keep_counters(&mut self, worker: &Worker) {
+        let slot = worker.slot as usize;
+        if self.past.len() <= slot {
+            self.past.resize(slot + 1, Counters::default());
+        }
+        self.past[slot] += worker.counters;
     }
 
     /// The worker of a slot, whatever its state.
@@ -316,6 +360,8 @@ impl Core {
             untold_ports: Vec::new(),
             newconns: VecDeque::new(),
             sticky: StickyQueue::new(),
+            counters: Counters::default(),
+            served: None,
         };
         let inspect_port = worker.inspect_port;
         self.workers.by_id.insert(id, worker);
@@ -342,7 +388,8 @@ impl Core {
         let child = ChildId::App(id);
         if std::mem::take(&mut worker.waits) {
             let slot = worker.slot;
-            self.output(Output::Release { child, slot });
+            let slots = self.workers.slot_count();
+            self.output(Output::Release { child, slot, slots });
         }
         let Some(worker) = self.workers.get(id) else {
             return;
@@ -590,7 +637,8 @@ impl Core {
 
     /// A refork that was delayed.
     pub(super) fn refork_slot(&mut self, now: Instant, slot: u32) {
-        if self.phase.is_ending() || self.workers.in_slot(slot).is_some() {
+        let exists = slot < self.workers.slot_count();
+        if self.phase.is_ending() || !exists || self.workers.in_slot(slot).is_some() {
             return;
         }
         let id = self.fork_worker(now, slot, ForkReason::Refork);
@@ -602,6 +650,7 @@ impl Core {
         let Some(mut worker) = self.workers.remove(id) else {
             return;
         };
+        self.workers.keep_counters(&worker);
         self.check_recent_of(id);
         worker.state = WorkerState::Dead;
         let closing = self.phase.is_ending();
@@ -626,7 +675,7 @@ impl Core {
             exited_after_disconnect: worker.exited_after_disconnect,
             state: WorkerState::Dead,
             expected: closing || worker.ending.is_some(),
-            reloaded: worker.ending == Some(EndReason::Reload),
+            reloaded: worker.ending.is_some_and(EndReason::drains),
             reforked: matches!(worker.refork, Refork::Now | Refork::After(_)),
             refork_in_ms: worker.refork.delay_ms(),
             pids,

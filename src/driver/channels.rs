@@ -42,6 +42,7 @@ impl Engine {
         let mut unwanted = VecDeque::new();
         match sys::channel::receive(fd, &mut self.buffer, &mut unwanted) {
             Ok(received) if received.bytes > 0 => {
+                entry.heard_at = Instant::now();
                 // A read stops early at a descriptor, or when nothing is left.
                 let drained = received.bytes < READ_SIZE && unwanted.is_empty();
                 let progress = if drained {

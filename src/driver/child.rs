@@ -4,6 +4,7 @@ use std::collections::HashSet;
 use std::io::{self, IoSlice, PipeWriter};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::rc::Rc;
+use std::time::Instant;
 
 use rustc_hash::FxHashMap;
 
@@ -69,6 +70,8 @@ pub(super) struct Child {
     pub(super) held_by_parent: bool,
     /// The core knows that it is not read.
     pub(super) is_paused: bool,
+    /// When it last said anything; at first, when it was started.
+    pub(super) heard_at: Instant,
     /// It waits until something is written here, or this is closed. What it says is left in its
     /// channel meanwhile.
     pub(super) gate: Option<PipeWriter>,
@@ -98,6 +101,7 @@ impl Child {
             held_by_events: false,
             held_by_parent: false,
             is_paused: false,
+            heard_at: Instant::now(),
             gate: None,
             is_starved: false,
             limits,

@@ -11,6 +11,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use serde::Deserialize;
 
+use super::control::ControlSettings;
 use crate::core::client_key::{ClientKey, KeyBy};
 use crate::core::event::{
     ChildId, ChildLimits, DrainLimits, HoldLimits, PrestartSettings, RestartSettings, Settings,
@@ -62,6 +63,29 @@ pub struct Config {
     drain: Option<DrainConfig>,
     hold: HoldConfig,
     limits: Option<LimitsConfig>,
+    /// Where operators reach the master; null where they do not.
+    #[serde(default)]
+    control: Option<ControlConfig>,
+}
+
+/// Where operators reach the master; see [`ControlSettings`].
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct ControlConfig {
+    path: String,
+    tcp: Option<String>,
+    base_dir: String,
+}
+
+impl ControlConfig {
+    fn into_settings(self) -> Result<ControlSettings, ConfigError> {
+        let parse = |text: String| text.parse().map_err(|_| ConfigError::BadAddress(text));
+        Ok(ControlSettings {
+            path: self.path.into(),
+            tcp: self.tcp.map(parse).transpose()?,
+            base_dir: self.base_dir,
+        })
+    }
 }
 
 /// When what has died is started again; see [`RestartSettings`].
@@ -241,6 +265,7 @@ pub struct Launch {
     agent_script: CString,
     options: CString,
     preload: Option<CString>,
+    control: Option<ControlSettings>,
 }
 
 /// A child's argument list and environment.
@@ -258,7 +283,7 @@ impl Config {
     /// # Errors
     /// Where the text is not a configuration, or holds what no child can be given.
     pub fn parse(json: &str) -> Result<(Settings, Launch), ConfigError> {
-        let config: Self = serde_json::from_str(json)?;
+        let mut config: Self = serde_json::from_str(json)?;
         if config.workers == 0 {
             return Err(ConfigError::NoWorkers);
         }
@@ -275,7 +300,9 @@ impl Config {
         if config.preload_file.is_none() && config.prestart.is_wanted() {
             return Err(ConfigError::NoPreload);
         }
-        let launch = config.launch()?;
+        let mut launch = config.launch()?;
+        let control = config.control.take();
+        launch.control = control.map(ControlConfig::into_settings).transpose()?;
         Ok((config.into_settings()?, launch))
     }
 
@@ -303,6 +330,7 @@ impl Config {
             agent_script: c_string(&self.agent_worker_file)?,
             options: c_string(&self.options_json)?,
             preload: self.preload_file.as_deref().map(c_string).transpose()?,
+            control: None,
         })
     }
 
@@ -345,6 +373,11 @@ impl Config {
 }
 
 impl Launch {
+    /// Where operators are to reach the master. To be asked once.
+    pub(super) fn take_control(&mut self) -> Option<ControlSettings> {
+        self.control.take()
+    }
+
     /// The program of every child.
     pub fn program(&self) -> &CString {
         &self.program

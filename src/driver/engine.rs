@@ -12,6 +12,7 @@ use super::EventSink;
 use super::backlog::Backlog;
 use super::child::Child;
 use super::config::Launch;
+use super::control::Control;
 use super::guard::Guard;
 use super::orphans;
 use super::peeks::Peeks;
@@ -49,6 +50,7 @@ pub(super) struct Engine {
     pub(super) limits: ChildLimits,
     pub(super) children: FxHashMap<ChildId, Child>,
     pub(super) guard: Guard,
+    pub(super) control: Control,
     /// Where children are threads.
     pub(super) threads: Option<Threads>,
     /// Descendants as they were listed when a child was first signalled.
@@ -89,6 +91,7 @@ impl Engine {
                 sink,
                 children: FxHashMap::default(),
                 guard: Guard::default(),
+                control: Control::default(),
                 descendants: FxHashMap::default(),
                 connections: Connections::default(),
                 peeks: Peeks::default(),
@@ -138,14 +141,14 @@ impl Engine {
         self.perform();
     }
 
-    fn perform(&mut self) {
+    pub(super) fn perform(&mut self) {
         while let Some(output) = self.core.poll_output() {
             let Some(output) = self.perform_on_threads(output) else {
                 continue;
             };
             match output {
                 Output::Spawn(spec) => self.spawn(&spec),
-                Output::Release { child, slot } => self.release(child, slot),
+                Output::Release { child, slot, slots } => self.release(child, slot, slots),
                 Output::Send { child, frame } => self.send(child, frame),
                 Output::Disconnect { child } => self.close_channel(child),
                 Output::Signal { child, signal } => self.signal(child, signal),
@@ -184,9 +187,10 @@ impl Engine {
         }
     }
 
-    fn emit(&mut self, event: &Event) {
+    pub(super) fn emit(&mut self, event: &Event) {
         let json = to_json(event);
         tracing::debug!(event = json);
+        self.control.publish(event, &json);
         (self.sink)(json);
         self.hold_for_events();
         if matches!(event, Event::ToParent { .. }) {

@@ -10,6 +10,7 @@
 //! | [`threads`] | — children that are threads: has JavaScript make, feed and end them |
 //! | [`sockets`] | — binding, accepting, looking at connections |
 //! | [`backlog`] | events that JavaScript has not looked at yet |
+//! | [`control`] | — operators: what they see, and what they ask for |
 //! | [`child`] | one child: its process id, its channel, what waits there |
 //! | [`guard`] | — the guardian: who ends what is left when this process is killed |
 //! | [`hang_stack`] | where the JavaScript of a hung process is |
@@ -28,6 +29,7 @@ mod backlog;
 mod channels;
 mod child;
 pub mod config;
+pub mod control;
 mod engine;
 mod guard;
 mod hang_stack;
@@ -222,7 +224,7 @@ fn run_contained(
 
 fn run(
     settings: Settings,
-    launch: Launch,
+    mut launch: Launch,
     mut inbox: mpsc::UnboundedReceiver<Request>,
     sink: &EventSink,
     backlog: Arc<Backlog>,
@@ -237,13 +239,18 @@ fn run(
         .on_thread_unpark(move || after.after_wait())
         .build_local(LocalOptions::default())?;
     runtime.block_on(async {
+        let control = launch.take_control();
         let engine = Engine::new(settings, launch, Arc::clone(sink), backlog);
+        control::start(&engine, control);
         loop {
+            if panics::has_happened() {
+                return;
+            }
+            if engine.borrow().is_closed() {
+                return control::finish(&engine).await;
+            }
             let (deadline, wake) = {
                 let engine = engine.borrow();
-                if engine.is_closed() || panics::has_happened() {
-                    return;
-                }
                 (engine.next_deadline(), engine.wake())
             };
             tokio::select! {

@@ -97,12 +97,12 @@ impl Engine {
     }
 
     /// Lets a child that waits go on, and hears what it has said meanwhile.
-    pub(super) fn release(&mut self, child: ChildId, slot: u32) {
+    pub(super) fn release(&mut self, child: ChildId, slot: u32, slots: u32) {
         let Some(entry) = self.children.get_mut(&child) else {
             return;
         };
         if let Some(mut gate) = entry.gate.take()
-            && let Err(error) = writeln!(gate, "{slot}")
+            && let Err(error) = writeln!(gate, "{slot} {slots}")
         {
             // It has ended, which is about to be seen.
             tracing::warn!(?child, %error, "a child that waits cannot be told to go on");

@@ -21,6 +21,8 @@ pub const STICKY_CONNECTION: &[u8] =
 /// A handle line that brings no descriptor: Node itself answers it with `NODE_HANDLE_NACK` from its
 /// event loop, and drops it.
 pub const PING: &[u8] = br#"{"cmd":"NODE_HANDLE","type":"net.Native"}"#;
+/// Asks `lib/worker_preload.js` how much the worker serves.
+pub const COUNT: &[u8] = br#"{"cmd":"NODE_EGG_CLUSTER_RS","act":"count"}"#;
 /// Asks `lib/worker_preload.js` to let the worker finish what it has.
 pub const DRAIN: &[u8] = br#"{"cmd":"NODE_EGG_CLUSTER_RS","act":"drain"}"#;
 
@@ -218,6 +220,10 @@ mod tests {
             (
                 socket_count("k", 3),
                 json!({ "cmd": "NODE_SOCKET_COUNT", "key": "k", "count": 3 }),
+            ),
+            (
+                Bytes::from_static(COUNT),
+                json!({ "cmd": "NODE_EGG_CLUSTER_RS", "act": "count" }),
             ),
             (
                 Bytes::from_static(DRAIN),

@@ -60,6 +60,8 @@ pub enum ChildMessage {
     CanDrain,
     /// What a worker that drains has left.
     Draining(InUse),
+    /// What a worker serves at this moment, since it was asked.
+    Counted(InUse),
     /// A message of the application.
     User(UserMessage),
     /// A JSON value that no route exists for: neither an object nor a string.
@@ -68,7 +70,7 @@ pub enum ChildMessage {
     Ignored,
 }
 
-/// What a draining worker still serves.
+/// What a worker serves.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct InUse {
     /// Requests that are not answered to the end.
@@ -363,14 +365,21 @@ fn read_own(text: &str) -> Result<ChildMessage, String> {
     const NAMES: [&str; 4] = ["act", "requests", "connections", "upgraded"];
     let [act, requests, connections, upgraded] = json::pick(text, &NAMES).map_err(not_json)?;
     let act = act.and_then(json::string).unwrap_or_default();
-    Ok(match &*act {
-        "hello" => ChildMessage::CanDrain,
-        "draining" => ChildMessage::Draining(InUse {
-            requests: required(&act, "requests", requests, json::integer)?,
-            connections: required(&act, "connections", connections, json::integer)?,
-            upgraded: required(&act, "upgraded", upgraded, json::integer)?,
-        }),
-        _ => ChildMessage::Ignored,
+    if act == "hello" {
+        return Ok(ChildMessage::CanDrain);
+    }
+    if act != "draining" && act != "counted" {
+        return Ok(ChildMessage::Ignored);
+    }
+    let in_use = InUse {
+        requests: required(&act, "requests", requests, json::integer)?,
+        connections: required(&act, "connections", connections, json::integer)?,
+        upgraded: required(&act, "upgraded", upgraded, json::integer)?,
+    };
+    Ok(if act == "draining" {
+        ChildMessage::Draining(in_use)
+    } else {
+        ChildMessage::Counted(in_use)
     })
 }
 
@@ -659,6 +668,8 @@ mod tests {
             upgraded: 1,
         };
         assert!(matches!(plain(text), ChildMessage::Draining(is) if is == in_use));
+        let text = text.replace("draining", "counted");
+        assert!(matches!(plain(&text), ChildMessage::Counted(is) if is == in_use));
         for text in [
             r#"{"cmd":"NODE_EGG_CLUSTER_RS","act":"unheardOf"}"#,
             r#"{"cmd":"NODE_EGG_CLUSTER_RS"}"#,

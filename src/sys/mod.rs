@@ -19,12 +19,15 @@
 //! | [`peek`] | the first bytes of a connection, looked at or taken |
 //! | [`tcp`] | whether anybody has read from or written to a connection |
 //! | [`port`] | finding a TCP port and keeping it while workers bind it |
+//! | [`control_socket`] | a unix socket for the owner only |
+//! | [`usage`] | memory and processor time of a process |
 //! | [`callback`] | a JavaScript function that any thread can call |
 
 #[cfg(target_os = "linux")]
 pub mod adopted;
 pub mod callback;
 pub mod channel;
+pub mod control_socket;
 pub mod guardian;
 pub mod inspector;
 pub mod listener;
@@ -35,6 +38,7 @@ pub mod process_tree;
 pub mod reactor;
 pub mod spawn;
 pub mod tcp;
+pub mod usage;
 
 mod descriptor;
 #[cfg(test)]

@@ -17,6 +17,7 @@ mod reloading;
 mod restarting;
 mod scale;
 mod simulator;
+mod steering;
 mod sticky;
 mod threads;
 mod watching;
@@ -75,6 +76,8 @@ pub(super) struct World {
     pub waiting: BTreeSet<ChildId>,
     /// Those that were, with their slots.
     pub releases: Vec<(ChildId, u32)>,
+    /// How many slots the last of them was told of.
+    pub released_of: u32,
     /// The next spawns fail.
     pub spawn_fails: bool,
     /// The next binds fail with this errno.
@@ -164,6 +167,7 @@ impl World {
             spawns: Vec::new(),
             waiting: BTreeSet::new(),
             releases: Vec::new(),
+            released_of: 0,
             spawn_fails: false,
             listen_errno: None,
             listen_later: false,
@@ -376,9 +380,10 @@ impl World {
         assert!(!self.closed, "after the last event: {output:?}");
         match output {
             Output::Spawn(spec) => self.spawn(spec),
-            Output::Release { child, slot } => {
+            Output::Release { child, slot, slots } => {
                 assert!(self.waiting.remove(&child), "{child:?} does not wait");
                 self.releases.push((child, slot));
+                self.released_of = slots;
             }
             Output::Send { child, frame } => self.send(child, frame),
             Output::Disconnect { .. } if self.disconnect_later => {}

@@ -276,3 +276,114 @@ fn outside_production_a_spare_becomes_the_worker_of_a_reload() {
     world.pass(Duration::from_secs(3));
     assert_eq!(world.waiting, BTreeSet::from([ChildId::App(3)]));
 }
+
+fn steer(world: &mut World, wish: Steer) {
+    assert!(world.core.steer(world.now, wish).is_ok());
+    world.perform();
+}
+
+#[test]
+fn a_slot_that_an_operator_adds_gets_the_spare_which_is_told_of_the_new_number() {
+    let (mut world, spare) = with_waiting_spare(1);
+    steer(&mut world, Steer::Scale { workers: 3 });
+    assert_eq!(world.releases, [(spare, 1)]);
+    assert_eq!(world.released_of, 3);
+    let last = world.spawns.last().unwrap();
+    assert_eq!((last.slot, last.slots, last.waits), (Some(2), 3, false));
+    world.bring_up(2);
+    world.pass(Duration::from_secs(3));
+    assert!(world.waiting.is_empty(), "no spare while a worker boots");
+    world.bring_up(3);
+    world.pass(Duration::from_secs(3));
+    assert_eq!(world.waiting, BTreeSet::from([ChildId::App(4)]));
+}
+
+#[test]
+fn a_spare_stays_when_slots_go_and_is_told_of_the_new_number_later() {
+    let (mut world, spare) = with_waiting_spare(2);
+    steer(&mut world, Steer::Scale { workers: 1 });
+    world.feed(Input::Disconnected {
+        child: ChildId::App(2),
+    });
+    world.exit(ChildId::App(2), code(0));
+    world.pass(Duration::from_secs(3));
+    assert_eq!(world.waiting, BTreeSet::from([spare]));
+    world.kill(ChildId::App(1));
+    assert_eq!(world.releases, [(spare, 0)]);
+    assert_eq!(world.released_of, 1);
+}
+
+#[test]
+fn operators_see_no_worker_in_a_process_that_waits_and_do_not_ask_it() {
+    let (mut world, spare) = with_waiting_spare(1);
+    // The world refuses to send to it.
+    world.core.inquire(world.now);
+    world.perform();
+    let status = world.core.status(world.now);
+    let shown: Vec<_> = status
+        .slots
+        .iter()
+        .filter_map(|it| it.process.as_ref())
+        .map(|it| it.child)
+        .collect();
+    assert_eq!(shown, [ChildId::App(1)]);
+    assert!(status.others.is_empty());
+    assert_eq!(status.agent.process.unwrap().child, AGENT);
+    assert_eq!(world.waiting, BTreeSet::from([spare]));
+}
+
+#[test]
+fn in_production_the_restart_of_a_slot_does_without_a_spare_and_another_one_follows() {
+    let mut world = World::running(Settings {
+        production: true,
+        ..with_spare(2)
+    });
+    world.pass(Duration::from_secs(3));
+    let spare = ChildId::App(3);
+    assert_eq!(world.waiting, BTreeSet::from([spare]));
+    steer(&mut world, Steer::Restart { slot: 1 });
+    assert!(world.releases.is_empty());
+    world.exit(spare, code(0));
+    let last = world.spawns.last().unwrap();
+    assert_eq!(
+        (last.child, last.slot, last.waits),
+        (ChildId::App(4), Some(1), false)
+    );
+    world.bring_up(4);
+    world.pass(Duration::from_secs(2));
+    world.feed(Input::Disconnected {
+        child: ChildId::App(2),
+    });
+    world.exit(ChildId::App(2), code(0));
+    assert_eq!(world.last_event("reload-done")["slot"], 1);
+    world.waiting.clear();
+    world.pass(Duration::from_secs(3));
+    assert_eq!(world.waiting, BTreeSet::from([ChildId::App(5)]));
+}
+
+#[test]
+fn outside_production_the_restart_of_a_slot_takes_the_spare() {
+    let settings = Settings {
+        production: false,
+        ..with_spare(2)
+    };
+    let mut world = World::running(settings);
+    world.pass(Duration::from_secs(3));
+    steer(&mut world, Steer::Restart { slot: 0 });
+    assert_eq!(world.releases, [(ChildId::App(3), 0)]);
+}
+
+#[test]
+fn a_spare_of_a_slot_that_is_gone_before_its_process_is_made_is_ended() {
+    let mut world = World::running(with_spare(1));
+    world.spawn_later = true;
+    world.pass(Duration::from_secs(3));
+    let spare = ChildId::App(2);
+    assert_eq!(world.waiting, BTreeSet::from([spare]));
+    steer(&mut world, Steer::Scale { workers: 2 });
+    steer(&mut world, Steer::Scale { workers: 1 });
+    world.answer_spawn(spare);
+    assert!(world.signals.contains(&(spare, Signal::Terminate)));
+    world.exit(spare, code(0));
+    assert!(world.core.status(world.now).others.is_empty());
+}

@@ -57,6 +57,7 @@ impl Sim {
                     "no reload is over"
                 );
             }
+            Event::Scaled { from, to } => self.note_scaling(from, to),
             Event::GaveUp { .. } => self.check_giving_up(),
             Event::Closed { .. } => self.check_closed(),
             _ => {}
@@ -102,8 +103,10 @@ impl Sim {
         let Some(proc) = self.procs.get(&child) else {
             return;
         };
-        let has_successor = !self.scenario.settings.threads;
-        if proc.serves() && !proc.left && proc.slot.is_some() && !ending && has_successor {
+        let settings = &self.scenario.settings;
+        let has_slot = proc.slot.is_some_and(|slot| slot < settings.workers);
+        let has_successor = !settings.threads;
+        if proc.serves() && !proc.left && has_slot && !ending && has_successor {
             let serves = |(&other, it): (&ChildId, &Proc)| {
                 other != child && it.slot == proc.slot && it.was_offered(self.clock)
             };
@@ -293,6 +296,10 @@ impl Sim {
         for (id, port) in self.ports.iter().filter(|(_, port)| port.accepts) {
             let starved = self.core.timers.is_set(Timer::RetryAccept(*id));
             let held = self.held_at(*id);
+            assert!(
+                !port.accepting || !self.core.is_paused(),
+                "{id:?} accepts in a pause"
+            );
             let most = if port.sticky || !self.core.listeners.is_attended(*id) {
                 self.scenario.settings.hold.connections
             } else {
@@ -310,7 +317,7 @@ impl Sim {
                 "{held} connections wait at {id:?}, and a worker has nothing"
             );
             assert!(
-                port.accepting || starved,
+                port.accepting || starved || self.core.is_paused(),
                 "{id:?} rests, and a worker has nothing"
             );
         }

@@ -10,6 +10,7 @@
 //! | `children.rs` | processes |
 //! | `connections.rs` | clients and connections |
 //! | `talk.rs` | messages |
+//! | `steering.rs` | an operator |
 //! | `checks.rs` | the promises |
 //! | `seeds.rs` | runs that have found something |
 //!
@@ -23,6 +24,7 @@ mod connections;
 mod random;
 mod scenario;
 mod seeds;
+mod steering;
 mod talk;
 mod world;
 
@@ -32,7 +34,8 @@ use std::time::Duration;
 
 use serde_json::json;
 
-use crate::core::event::{ChildId, Command, Input, Origin};
+use crate::core::event::{ChildId, Command, Input, Origin, Steer};
+use random::Random;
 use world::Sim;
 
 /// Steps of the runs of `cargo test`.
@@ -50,6 +53,7 @@ const RECOVERY: Duration = Duration::from_secs(400);
 
 impl Sim {
     fn step(&mut self) {
+        self.steer_at_times();
         if self.random.chance(550) {
             self.go_on(PAUSE);
         } else {
@@ -155,6 +159,7 @@ impl Sim {
 
     fn recover(&mut self) {
         self.kind = true;
+        self.steer(Steer::Resume);
         let end = self.clock + RECOVERY;
         let mut reformed = 0;
         while self.clock < end && !self.closed {
@@ -174,10 +179,15 @@ impl Sim {
 
 /// Plays the run of a seed; gives the number of its steps.
 fn play(seed: u64) -> u64 {
+    play_with(seed, || steering::operator(seed))
+}
+
+fn play_with(seed: u64, operator: impl Fn() -> Option<Random>) -> u64 {
     let steps = Cell::new(0);
     let attempt = |told: bool| {
         let is_wide = WIDE.contains(&(seed % 5));
         let mut sim = Sim::new(seed, seed.is_multiple_of(CROWD_EVERY), is_wide, told);
+        sim.operator = operator();
         let result = catch_unwind(AssertUnwindSafe(|| sim.play()));
         steps.set(sim.steps);
         (sim, result)
@@ -222,6 +232,7 @@ fn all_promises_hold_whatever_happens() {
 #[test]
 fn runs_that_have_found_something_pass() {
     for &(seed, _) in seeds::FOUND {
+        play_with(seed, || None);
         play(seed);
     }
 }

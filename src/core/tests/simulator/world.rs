@@ -100,6 +100,8 @@ pub struct Sim {
     pub starving: bool,
     pub steps: u64,
     performing: bool,
+    /// Has the numbers of who steers the master.
+    pub operator: Option<Random>,
     told_at_most: usize,
     trace: Option<VecDeque<String>>,
 }
@@ -140,6 +142,7 @@ impl Sim {
             starving: false,
             steps: 0,
             performing: false,
+            operator: None,
             told_at_most: super::number_of("EGG_CLUSTER_RS_SIM_TOLD")
                 .and_then(|lines| usize::try_from(lines).ok())
                 .unwrap_or(TOLD),
@@ -198,6 +201,11 @@ impl Sim {
         }
     }
 
+    /// Does what the core wants done after something other than an input.
+    pub fn perform_all(&mut self) {
+        self.perform();
+    }
+
     fn perform(&mut self) {
         self.performing = true;
         while let Some(output) = self.core.poll_output() {
@@ -211,7 +219,10 @@ impl Sim {
     fn perform_one(&mut self, output: Output) {
         match output {
             Output::Spawn(spec) => self.spawn(&spec),
-            Output::Release { child, slot } => self.release(child, slot),
+            Output::Release { child, slot, slots } => {
+                assert_eq!(slots, self.scenario.settings.workers);
+                self.release(child, slot);
+            }
             Output::Send { child, frame } => self.receive(child, frame),
             Output::Disconnect { child } => {
                 if self.procs.contains_key(&child) {
