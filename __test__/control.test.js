@@ -318,7 +318,7 @@ own('where no socket can be made there is a warning, and the application runs', 
 
 own('with control: false there is no socket', async t => {
   const app = await t.ready({ copy: true, options: { ...production, control: false } });
-  assert.ok(!fs.existsSync(path.join(app.options.baseDir, 'run')));
+  assert.ok(!fs.existsSync(path.join(app.options.baseDir, 'run', 'egg-cluster-rs.sock')));
 });
 
 own('threads are shown, and what they cannot do is refused', async t => {
