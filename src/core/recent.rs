@@ -4,6 +4,9 @@
 //! some milliseconds apart. If it dies in between, the connection is as good as new. So the
 //! master keeps its duplicate for a moment longer, and when the worker has ended it asks the
 //! system whether a byte was read or written: if not, another worker gets the connection.
+//!
+//! A worker that fell silent in that moment may never have read the connection, however long
+//! ago it took it: its duplicates are kept until it gives some answer, or ends.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::time::{Duration, Instant};
@@ -19,6 +22,9 @@ use super::timer::Timer;
 const KEEP: Duration = Duration::from_millis(30);
 /// Those whose time is over are closed together, so often at most: each look costs a wake-up.
 const RELEASE_EVERY: Duration = Duration::from_millis(10);
+
+/// How often it is looked whether those who fell silent have answered.
+const LOOK_AGAIN: Duration = Duration::from_millis(100);
 
 /// How a connection would be handed over again.
 #[derive(Debug, Clone, Copy)]
@@ -39,6 +45,8 @@ struct Taken {
 #[derive(Debug, Default)]
 pub(super) struct Recent {
     taken: VecDeque<Taken>,
+    /// Those whose time is over, of workers that have fallen silent.
+    silent: Vec<Taken>,
     /// Those of dead workers that the driver looks at.
     checked: BTreeMap<ConnId, Way>,
 }
@@ -63,22 +71,42 @@ impl Core {
 
     /// Their time is over.
     pub(super) fn release_recent(&mut self, now: Instant) {
-        while let Some(taken) = self.recent.taken.front() {
-            if taken.at + KEEP > now {
-                let next = (taken.at + KEEP).max(now + RELEASE_EVERY);
-                self.timers.set(Timer::Recent, next);
-                return;
+        let due = self
+            .recent
+            .taken
+            .partition_point(|taken| taken.at + KEEP <= now);
+        let due: Vec<Taken> = self.recent.taken.drain(..due).collect();
+        let silent = std::mem::take(&mut self.recent.silent);
+        for taken in silent.into_iter().chain(due) {
+            if self.has_fallen_silent(taken) {
+                self.recent.silent.push(taken);
+            } else {
+                self.output(Output::CloseConn { conn: taken.conn });
             }
-            let conn = taken.conn;
-            self.recent.taken.pop_front();
-            self.output(Output::CloseConn { conn });
         }
+        let next = self.recent.taken.front();
+        let next = next.map(|taken| (taken.at + KEEP).max(now + RELEASE_EVERY));
+        let again = (!self.recent.silent.is_empty()).then_some(now + LOOK_AGAIN);
+        if let Some(at) = next.or(again) {
+            self.timers.set(Timer::Recent, at);
+        }
+    }
+
+    /// The worker owes an answer for another connection, and has given none since this one's
+    /// time was over.
+    fn has_fallen_silent(&self, taken: Taken) -> bool {
+        self.workers.get(taken.worker).is_some_and(|worker| {
+            let owes = !worker.newconns.is_empty() || !worker.sticky.sent.is_empty();
+            owes && worker.answered_at.is_none_or(|at| at < taken.at + KEEP)
+        })
     }
 
     /// At the end, or when descriptors are wanted elsewhere.
     pub(super) fn release_all_recent(&mut self) {
         self.timers.cancel(Timer::Recent);
-        for taken in std::mem::take(&mut self.recent.taken) {
+        let silent = std::mem::take(&mut self.recent.silent);
+        let taken = std::mem::take(&mut self.recent.taken);
+        for taken in silent.into_iter().chain(taken) {
             self.output(Output::CloseConn { conn: taken.conn });
         }
     }
@@ -92,10 +120,16 @@ impl Core {
 
     /// The worker has ended, so it reads nothing any more.
     pub(super) fn check_recent_of(&mut self, worker: u32) {
+        let is_theirs = |taken: &mut Taken| taken.worker == worker;
+        let mut of_worker: Vec<Taken> = self.recent.silent.extract_if(.., is_theirs).collect();
         let taken = std::mem::take(&mut self.recent.taken);
-        let (of_worker, others) = taken.into_iter().partition(|taken| taken.worker == worker);
-        self.recent.taken = others;
-        let of_worker: VecDeque<Taken> = of_worker;
+        for taken in taken {
+            if taken.worker == worker {
+                of_worker.push(taken);
+            } else {
+                self.recent.taken.push_back(taken);
+            }
+        }
         for Taken { conn, way, .. } in of_worker {
             self.recent.checked.insert(conn, way);
             self.output(Output::CheckUntouched { conn });

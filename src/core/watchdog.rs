@@ -399,6 +399,11 @@ impl Core {
 
     /// The child's event loop has answered a ping.
     pub(super) fn on_pong(&mut self, now: Instant, child: ChildId) {
+        if let ChildId::App(id) = child
+            && let Some(worker) = self.workers.get_mut(id)
+        {
+            worker.answered_at = Some(now);
+        }
         if let Some(pulse) = self.pulse_mut(child) {
             pulse.pinged = false;
             if let Some(at) = pulse.pinged_at.take() {

@@ -68,6 +68,11 @@ fn what_a_dead_worker_has_not_answered_for_goes_to_another() {
     let mut world = World::running(settings(2));
     let listener = world.listener();
     world.crowd(listener, &[1, 2]);
+    world.pass(Duration::from_millis(40));
+    for id in [1, 2] {
+        let child = ChildId::App(id);
+        world.feed(Input::Pong { child });
+    }
     world.pass(Duration::from_millis(100));
     let mut conns: Vec<_> = world.conns.iter().copied().collect();
     conns.extend(world.connect_all(listener));
@@ -121,6 +126,40 @@ fn a_taken_connection_is_kept_for_a_moment_only() {
     world.pass(Duration::from_millis(10));
     assert_eq!(world.conns.len(), 1);
     world.pass(Duration::from_millis(20));
+    assert!(world.conns.is_empty());
+}
+
+#[test]
+fn what_a_worker_took_before_it_fell_silent_goes_to_another_at_its_end_however_late() {
+    let mut world = World::running(settings(2));
+    let listener = world.listener();
+    let first = world.connect(listener);
+    let second = world.connect(listener);
+    world.answer(1, true);
+    world.answer(2, true);
+    let unanswered = world.connect(listener);
+    assert_eq!(world.unanswered(1), 1);
+    world.pass(Duration::from_secs(10));
+    assert!(world.conns.contains(&first), "the first worker is silent");
+    assert!(!world.conns.contains(&second), "the second owes nothing");
+    world.kill(ChildId::App(1));
+    let mut handed_on = [world.answer(2, true), world.answer(2, true)];
+    handed_on.sort();
+    assert_eq!(handed_on, [first, unanswered]);
+    world.assert_all_closed();
+}
+
+#[test]
+fn what_a_worker_took_is_closed_when_it_answers_again() {
+    let mut world = World::running(settings(1));
+    let listener = world.listener();
+    let first = world.connect(listener);
+    world.answer(1, true);
+    world.connect(listener);
+    world.pass(Duration::from_secs(1));
+    assert!(world.conns.contains(&first));
+    world.answer(1, true);
+    world.pass(Duration::from_millis(100));
     assert!(world.conns.is_empty());
 }
 

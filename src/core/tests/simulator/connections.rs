@@ -17,6 +17,8 @@ use crate::core::event::*;
 pub const HOLD_SLACK: Duration = Duration::from_secs(1);
 /// The master keeps its duplicate of a connection that a worker serves for this time.
 pub const KEEP: Duration = Duration::from_millis(30);
+/// So often it is looked whether a worker that owed answers has given them.
+pub const SILENT_SLACK: Duration = Duration::from_millis(150);
 /// Those whose time is over are closed together, so some a little later.
 pub const KEEP_SLACK: Duration = Duration::from_millis(10);
 /// The client that comes past all proxies.
@@ -413,6 +415,7 @@ impl Sim {
         if let Some(conn) = self.conns.get_mut(&id) {
             assert_eq!(conn.place, Place::Handed(worker), "{id:?} at {child:?}");
             conn.place = Place::Served(worker, now);
+            self.owed_at.insert(worker, now);
             let after = self.random.millis(0..60);
             self.plan(after, Happening::Touch(id));
         }
