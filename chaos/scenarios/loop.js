@@ -54,9 +54,15 @@ function fewWaited({ facts: { loop } }) {
   return loop.waited <= 1 ? [] : [ `${loop.waited} connections waited in the looping worker` ];
 }
 
-function details({ facts: { loop } }) {
-  return `connections that waited in the looping worker for its end: ${loop.waited}`;
+function details({ facts: { loop }, failures }) {
+  const taken = failures.filter(({ verdict }) => verdict === 'takenByDead').length;
+  return `connections that waited in the looping worker for its end: ${loop.waited}; `
+    + `that it had taken in its last moments and that died with it: ${taken}`;
 }
+
+// What a worker had taken and not read goes to others as well, if it owed an answer for another connection by
+// the time that the master would let go: docs/watchdog.md. Where nothing else was handed to it, it dies with the worker.
+const NOT_PROMISED = [ 'takenByDead' ];
 
 module.exports = {
   name: 'loop',
@@ -66,5 +72,5 @@ module.exports = {
   options: ({ name }) => (name === OURS ? { watchdog: { timeout: WATCHDOG_MS } } : {}),
   act: loopForever,
   details,
-  judge: result => [ ...replaced(result), ...fewWaited(result), ...nothingLostBut(result), ...atRest(result) ],
+  judge: result => [ ...replaced(result), ...fewWaited(result), ...nothingLostBut(result, NOT_PROMISED), ...atRest(result) ],
 };
