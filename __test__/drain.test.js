@@ -214,9 +214,10 @@ own('a worker that dies while it drains is not waited for', async t => {
 
 for (const [ name, { options, env } ] of MODES) {
   own(`${name}: a reload answers what the old worker has, which then closes in order`, async t => {
-    const app = await t.ready({ options: { workers: 1, env: 'prod', ...options }, env });
+    const app = await t.ready({ options: { workers: 1, env: 'prod', drain: { timeout: 15000 }, ...options }, env });
     const [ old ] = await app.workerPids();
-    const requests = await inFlight(app, 3, '/slow?ms=2500', { agent: keepAlive(t) });
+    // Longer than the new worker needs to boot on a busy machine, so that the answers come during the drain.
+    const requests = await inFlight(app, 3, '/slow?ms=6000', { agent: keepAlive(t) });
     const before = app.mark();
     app.send({ action: 'reload-worker', to: 'master' });
     await app.stdout(/\[master\] reload done/, before);
