@@ -29,7 +29,7 @@ async function loopForever(trial) {
   trial.seen.loop = { pid, replaced: isReplaced };
   if (isReplaced) {
     // The master ended it: its requests are the price.
-    trial.killed.add(pid);
+    trial.killed.set(pid, null);
     await recover(trial);
   } else {
     // Long enough for what hangs to show.

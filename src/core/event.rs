@@ -193,6 +193,12 @@ pub enum Input {
         /// Nothing of it has been read, and nothing was written to it.
         untouched: bool,
     },
+    /// Answer to [`Output::FindUntouched`].
+    UntouchedFound {
+        /// Those of which nothing has been read and to which nothing was written, in the order in
+        /// which they were asked for.
+        conns: Vec<ConnId>,
+    },
     /// Answer to [`Output::AskStack`].
     Stack {
         /// Who hangs.
@@ -415,6 +421,12 @@ pub enum Output {
     CheckUntouched {
         /// Which one.
         conn: ConnId,
+    },
+    /// Find out of which connections nothing has been read, and to which nothing was written;
+    /// answered by `UntouchedFound`.
+    FindUntouched {
+        /// Which ones.
+        conns: Vec<ConnId>,
     },
     /// Close the master's duplicate of a connection. Where no worker took it, the client sees an end.
     CloseConn {

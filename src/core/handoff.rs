@@ -236,7 +236,6 @@ impl Core {
         let Some(newconn) = worker.newconns.remove(at) else {
             return;
         };
-        worker.answered_at = Some(now);
         if accepted {
             worker.counters.taken += 1;
             let Newconn { conn, listener, .. } = newconn;
@@ -304,7 +303,6 @@ impl Core {
         let Some(worker) = self.workers.get_mut(id) else {
             return;
         };
-        worker.answered_at = Some(now);
         if let Some(sticky) = worker.sticky.settle(conn) {
             worker.counters.taken += 1;
             self.keep_for_a_moment(now, id, conn, Way::Sticky(sticky));

@@ -216,6 +216,7 @@ impl Core {
             Input::AcceptedRest { listener } => self.on_accepted_rest(now, listener),
             Input::AcceptFailed { listener, errno } => self.on_accept_failed(now, listener, errno),
             Input::Checked { conn, untouched } => self.on_checked(now, conn, untouched),
+            Input::UntouchedFound { conns } => self.on_untouched_found(now, &conns),
             Input::Stack { child, stack } => self.on_stack(child, stack),
             Input::Descendants { child, alive } => self.on_descendants(now, child, alive),
         }

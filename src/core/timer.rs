@@ -72,6 +72,13 @@ impl Timers {
         }
     }
 
+    /// Sets a timer, unless it runs already and is due earlier.
+    pub fn set_at_latest(&mut self, timer: Timer, at: Instant) {
+        if self.due(timer).is_none_or(|due| due > at) {
+            self.set(timer, at);
+        }
+    }
+
     /// When the timer is due, if it runs.
     pub fn due(&self, timer: Timer) -> Option<Instant> {
         self.deadlines.get(&timer).copied()

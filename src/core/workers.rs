@@ -74,8 +74,6 @@ pub(super) struct Worker {
     pub(super) newconns: VecDeque<Newconn>,
     /// Its connections of sticky mode.
     pub(super) sticky: StickyQueue,
-    /// When it last answered for a connection, or to a ping.
-    pub(super) answered_at: Option<Instant>,
     pub(super) counters: Counters,
     /// What it said that it serves, when an operator wanted to know.
     pub(super) served: Option<Served>,
@@ -362,7 +360,6 @@ impl Core {
             untold_ports: Vec::new(),
             newconns: VecDeque::new(),
             sticky: StickyQueue::new(),
-            answered_at: None,
             counters: Counters::default(),
             served: None,
         };

@@ -161,6 +161,7 @@ impl Engine {
                 Output::AcceptRest { listener } => self.accept_rest(listener),
                 Output::CloseListener { listener } => drop(self.listeners.remove(&listener)),
                 Output::CheckUntouched { conn } => self.check_untouched(conn),
+                Output::FindUntouched { conns } => self.find_untouched(conns),
                 Output::CloseConn { conn } => self.connections.remove(conn),
                 Output::Peek { conn, beyond } => self.peek(conn, beyond),
                 Output::EndPeek { conn } => self.peeks.end(conn),

@@ -111,6 +111,16 @@ impl Engine {
         self.core.handle_input(Instant::now(), input);
     }
 
+    pub(super) fn find_untouched(&mut self, mut conns: Vec<ConnId>) {
+        conns.retain(|&conn| {
+            self.connections
+                .get(conn)
+                .is_some_and(sys::tcp::is_untouched)
+        });
+        self.core
+            .handle_input(Instant::now(), Input::UntouchedFound { conns });
+    }
+
     pub(super) fn listen(&mut self, listener: ListenerId, spec: &ListenSpec) {
         let input = match self.try_listen(listener, spec) {
             Ok(()) => {

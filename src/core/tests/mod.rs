@@ -90,6 +90,8 @@ pub(super) struct World {
     pub disconnect_later: bool,
     /// The rest of the kernel's queue is accepted by the test.
     pub rest_later: bool,
+    /// Connections that nobody touches, though their worker lives.
+    pub idle: BTreeSet<ConnId>,
     /// Nobody looks whether a connection is untouched.
     pub check_later: bool,
     closed: bool,
@@ -174,6 +176,7 @@ impl World {
             spawn_later: false,
             disconnect_later: false,
             rest_later: false,
+            idle: BTreeSet::new(),
             check_later: false,
             closed: false,
             descendants: 0,
@@ -419,6 +422,10 @@ impl World {
             Output::CheckUntouched { conn } => {
                 let untouched = !self.touched.contains(&conn);
                 self.feed(Input::Checked { conn, untouched });
+            }
+            Output::FindUntouched { mut conns } => {
+                conns.retain(|conn| self.idle.contains(conn) && !self.touched.contains(conn));
+                self.feed(Input::UntouchedFound { conns });
             }
             Output::CloseConn { conn } => assert!(self.conns.remove(&conn), "closed twice"),
             Output::Peek { conn, beyond } => {
