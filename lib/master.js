@@ -14,8 +14,10 @@ const EventEmitter = require('events');
 const native = require('./native');
 const duties = require('./process_duties');
 const Failure = require('./failure');
+const { describeAsker } = require('./asker');
 const Messenger = require('./messenger');
 const ProcessListeners = require('./process_listeners');
+const { RELOAD_SIGNAL } = ProcessListeners;
 const Ready = require('./ready');
 const Reloads = require('./reloads');
 const Reporter = require('./reporter');
@@ -53,6 +55,8 @@ class Master extends EventEmitter {
   /** The process is the master's own: it ends with the master, and its parent is Egg's parent. */
   #ownsProcess = true;
   #ended = false;
+  /** The master itself ends the process. */
+  #exits = false;
 
   /**
    * Starts a cluster. Workers are forked in the next tick, so that constructors of
@@ -131,6 +135,7 @@ class Master extends EventEmitter {
    */
   close() {
     this.closed = true;
+    this.#failure.closes('close() was called');
     if (this.#closing === null) {
       this.#closing = new Promise(resolve => {
         this.#onClosed = resolve;
@@ -187,6 +192,8 @@ class Master extends EventEmitter {
   onSignal(signal) {
     if (this.closed) return;
     this.logger.info('[master] master is killed by signal %s, closing', signal);
+    const sender = this.#logSender(signal);
+    this.#failure.closes(`signal ${signal}${sender && `, sent by ${sender}`}`);
     const { used_heap_size: used, heap_size_limit: limit } = require('v8').getHeapStatistics();
     this.logger.info('[master] system memory: total %s, free %s', os.totalmem(), os.freemem());
     this.logger.info('[master] process info: heap_limit %s, heap_used %s', limit, used);
@@ -200,7 +207,9 @@ class Master extends EventEmitter {
    */
   onExit(code) {
     this.#removePidFile();
-    this.logger[code === 0 ? 'info' : 'error']('[master] exit with code:%s', code);
+    const level = code === 0 ? 'info' : 'error';
+    this.logger[level]('[master] the reason of the exit: %s', this.#failure.reasonOf(code, this.#exits));
+    this.logger[level]('[master] exit with code:%s', code);
   }
 
   /** Log at level INFO, but at DEBUG where the environment is one of development. */
@@ -286,11 +295,16 @@ class Master extends EventEmitter {
     } else {
       this.#listeners.closeBeforeSignals(close);
     }
-    this.#listeners.on('SIGUSR2', () => {
+    this.#listeners.on(RELOAD_SIGNAL, () => {
       this.logger.info('[master] reload is asked for by signal SIGUSR2');
+      this.#logSender(RELOAD_SIGNAL);
       this.onReload();
     });
+    this.#listeners.watchSenders(() => this.#binding.watchSignals());
     this.#listeners.once('exit', code => this.onExit(code));
+    this.#listeners.on('uncaughtExceptionMonitor', err => {
+      if (process.listenerCount('uncaughtException') === 0) this.#failure.uncaught(err);
+    });
     this.messenger.listenToParent();
     // Others may emit it, too; the native master has acted on its own announcement already.
     this.on('reload-worker', data => {
@@ -300,6 +314,15 @@ class Master extends EventEmitter {
     this.on('agent-exit', data => this.onAgentExit(data));
     this.on('app-start', data => this.onAppStart(data));
     this.on('app-exit', data => this.onAppExit(data));
+  }
+
+  /** @return {string} who has sent the last signal of this name; empty where that is not known */
+  #logSender(signal) {
+    const sender = this.#binding.signalSender(os.constants.signals[signal]);
+    if (!sender) return '';
+    const text = describeAsker(sender);
+    this.logger.info('[master] signal %s was sent by %s', signal, text);
+    return text;
   }
 
   get #hasThreads() {
@@ -390,6 +413,7 @@ class Master extends EventEmitter {
       this.#native.close();
     } catch (err) {
       this.logger.error('[master] close with error: ', err);
+      this.#failure.failed(err);
       this.#end(1, err);
     }
   }
@@ -477,6 +501,7 @@ class Master extends EventEmitter {
   /** Nothing runs any more, or what does cannot be helped. */
   #end(code, cause) {
     this.closed = true;
+    this.#exits = this.#ownsProcess;
     for (const reservation of this.#reservations.splice(0)) reservation.release();
     if (this.#ownsProcess) {
       this.#onClosed();
@@ -507,6 +532,7 @@ class Master extends EventEmitter {
 
   #fail(err) {
     this.logger.error(err);
+    this.#failure.failed(err);
     this.#end(1, err);
   }
 }

@@ -10,6 +10,7 @@
 
 const util = require('util');
 const errnoName = require('./errno_name');
+const { describeAsker } = require('./asker');
 
 class Reporter {
   /**
@@ -122,6 +123,8 @@ const LINES = {
   'reload-failed': (r, { reason, slot }) =>
     r.logger.error('[master] %s failed, the old workers go on serving: %s',
       isSlot(slot) ? `restart of slot ${slot}` : 'reload', reason),
+  'asked': (r, { request, ...asker }) =>
+    r.logger.info('[master] %s is asked for through the control socket by %s', request, describeAsker(asker)),
   'scaled': (r, { from, to }) => r.logger.info('[master] scale app workers from %s to %s', from, to),
   'paused': r => r.logger.warn('[master] paused: new connections wait in the queue of the kernel'),
   'resumed': r => r.logger.warn('[master] resumed: new connections are accepted again'),
