@@ -25,6 +25,7 @@ const { createLogger } = require('./logger');
 const { nativeConfig } = require('./native_config');
 const { outboxLimit } = require('./supervision');
 const { parseOptions, isProduction, readPackage } = require('./options');
+const { isAuto } = require('./processors');
 const { ignoredOptions, threadOptions } = require('./threads');
 const { WorkerManager, AgentWorker, AppWorker } = require('./views');
 
@@ -102,6 +103,7 @@ class Master extends EventEmitter {
       lines: this.#hasThreads ? require('./thread_lines') : {},
     });
     this.#logStart(name, version);
+    this.#logWorkers(options);
     if (this.#hasThreads) {
       for (const text of ignoredOptions(options, this.options)) {
         this.logger.warn('[master] startMode worker_threads: %s', text);
@@ -259,6 +261,16 @@ class Master extends EventEmitter {
     }
     this.log('[master] start with env: isProduction: %s, EGG_SERVER_ENV: %s, NODE_ENV: %s',
       this.isProduction, this.options.env, process.env.NODE_ENV);
+  }
+
+  /** Where there are fewer than the machine has processors, and nobody has said so. */
+  #logWorkers({ workers }) {
+    const { options } = this;
+    const cpus = os.cpus().length;
+    const areCounted = isAuto(workers) && (!this.#hasThreads || options.reusePort);
+    if (!areCounted || options.workers === cpus) return;
+    this.logger.info('[master] app workers: %s, for this process may use so many of the %s processors, by its quota or affinity',
+      options.workers, cpus);
   }
 
   #writePidFile() {

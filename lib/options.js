@@ -6,13 +6,13 @@
  */
 
 const fs = require('fs');
-const os = require('os');
 const path = require('path');
 const { describe } = require('./describe');
 const { exportsName, NO } = require('./framework_exports');
 const { frameworkMain } = require('./framework_main');
 const { readForms } = require('./option_forms');
 const { checkOptions, OPTION_NAMES } = require('./option_rules');
+const { processors, isAuto } = require('./processors');
 const { checkSticky } = require('./sticky');
 const { threadPlaces } = require('./threads');
 
@@ -27,7 +27,7 @@ const initialCwd = process.cwd();
  */
 function parseOptions(options) {
   const parsed = mergeDefaults(readOptions(options));
-  if (!parsed.workers) parsed.workers = os.cpus().length || 1;
+  if (isAuto(parsed.workers)) parsed.workers = processors();
   if (!parsed.env && process.env.EGG_SERVER_ENV) parsed.env = process.env.EGG_SERVER_ENV;
 
   parsed.framework = findFramework(parsed.baseDir, parsed.framework || parsed.customEgg);

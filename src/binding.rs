@@ -14,7 +14,7 @@ use crate::ipc::message::{self, ChildMessage, Line};
 #[cfg(target_os = "linux")]
 use crate::sys::adopted;
 use crate::sys::callback::Callback;
-use crate::sys::{port, process, signal_sender};
+use crate::sys::{port, process, signal_sender, usage};
 
 /// A master: one core thread with its children.
 #[napi]
@@ -138,6 +138,12 @@ impl NativeMaster {
 #[napi(catch_unwind)]
 pub fn exit_at_once(code: i32) {
     process::exit_at_once(code)
+}
+
+/// How many processors this process may keep busy; null where the system does not tell.
+#[napi(catch_unwind)]
+pub fn processors() -> Option<u32> {
+    usage::processors().and_then(|count| u32::try_from(count).ok())
 }
 
 /// Do orphans become children of this process, as those of the first process of a container?

@@ -22,7 +22,7 @@
 //! | [`control_socket`] | a unix socket for the owner only |
 //! | [`command`] | the command line of a process, fit to be printed |
 //! | [`signal_sender`] | who has sent a signal to this process |
-//! | [`usage`] | memory and processor time of a process |
+//! | [`usage`] | memory and processor time of a process; how many processors it may use |
 //! | [`callback`] | a JavaScript function that any thread can call |
 
 #[cfg(target_os = "linux")]
