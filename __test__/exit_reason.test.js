@@ -10,9 +10,11 @@ const path = require('path');
 const { spawn, spawnSync } = require('child_process');
 const { once } = require('events');
 const { ownOnly } = require('./helper/test');
+const { cli } = require('./helper/cli');
 const { ask } = require('./helper/control');
 const { tryConnect } = require('./helper/http');
 const { freePort } = require('./helper/ports');
+const { isAlive } = require('./helper/processes');
 
 const production = { env: 'prod' };
 /** What names the command of a sender. */
@@ -165,4 +167,71 @@ own('an application that does not come up again is a reason', async t => {
   fs.writeFileSync(file, '');
   for (const pid of await app.workerPids()) process.kill(pid, 'SIGKILL');
   await assertEnd(app, 69, /exit: no app worker has been ready for \d+ms and restarts do not help$/);
+});
+
+/** The two last lines are the core thread's. */
+async function assertEndedByCore(app, code) {
+  assert.deepStrictEqual(await app.end(), { code, signal: null });
+  const lines = app.err.trimEnd().split('\n');
+  const start = new RegExp(`^\\d{4}-\\d\\d-\\d\\dT[\\d:.]+Z ERROR ${app.pid} \\[master\\] `);
+  assert.match(lines[0], start);
+  assert.match(lines[0], /the reason of the exit: everything had ended, and the JavaScript of the master has not reacted for 5000ms$/);
+  assert.match(lines[1], new RegExp(`${start.source}exit with code:${code}$`));
+  assert.strictEqual(lines.length, 2);
+  assert.doesNotMatch(app.out, /exit with code/);
+  await app.noLeftovers();
+  assert.strictEqual(await tryConnect({ host: '127.0.0.1', port: app.port }), 'ECONNREFUSED');
+}
+
+/** Has the JavaScript of the master stand still, for as long as the test may take. */
+async function block(app) {
+  const before = app.mark();
+  app.tell('agent', 'send', { message: { to: 'master', action: 'block' } });
+  await app.report('blocked', before);
+}
+
+const blocked = { script: 'blocked.js', scriptArgs: { ms: 600000 } };
+
+own('a master whose JavaScript stands still for ever ends by a stop, with all that it has started', async t => {
+  const app = await t.ready({ ...blocked, options: { ...production, workers: 2 } });
+  const members = app.members();
+  await block(app);
+  const before = Date.now();
+  const stopped = await cli([ 'stop', '--socket', app.socket ]);
+  assert.deepStrictEqual([ stopped.code, stopped.err ], [ 0, '' ], stopped.out);
+  assert.ok(Date.now() - before >= 5000);
+  assert.ok(members.every(pid => !isAlive(pid)));
+  await assertEndedByCore(app, 0);
+});
+
+own('a master whose JavaScript does not come back from an exit listener is ended, too', async t => {
+  const app = await t.ready({ script: 'blocked.js', scriptArgs: { ms: 600000, atExit: true }, options: production });
+  app.child.kill('SIGTERM');
+  assert.deepStrictEqual(await app.end(), { code: 0, signal: null });
+  await app.noLeftovers();
+  assert.match(app.err, /everything had ended, and the JavaScript of the master has not reacted for 5000ms\n.* exit with code:0\n$/);
+});
+
+own('where nobody reads its output the end does not wait either', async t => {
+  const app = await t.ready({ ...blocked, options: production });
+  await block(app);
+  app.child.stderr.pause();
+  app.child.stderr.destroy();
+  await ask(app.socket, 'POST', '/stop');
+  assert.deepStrictEqual(await app.end(), { code: 0, signal: null });
+});
+
+own('a master that reacts in time ends by itself', async t => {
+  const app = await t.ready({ script: 'blocked.js', scriptArgs: { ms: 2000 }, options: production });
+  await block(app);
+  await ask(app.socket, 'POST', '/stop');
+  await assertEnd(app, 0, /exit: stop through the control socket/);
+});
+
+own('a master under the inspector is not ended: somebody may be looking at it', async t => {
+  const app = await t.ready({ script: 'blocked.js', scriptArgs: { ms: 8000 }, execArgv: [ '--inspect=0' ], options: production });
+  await block(app);
+  await ask(app.socket, 'POST', '/stop');
+  await app.report('unblocked');
+  await assertEnd(app, 0, /exit: stop through the control socket/);
 });
