@@ -21,7 +21,8 @@ const { RELOAD_SIGNAL } = ProcessListeners;
 const Ready = require('./ready');
 const Reloads = require('./reloads');
 const Reporter = require('./reporter');
-const { createLogger } = require('./logger');
+const { isJson, formatProblem, JsonReporter } = require('./json_log');
+const { createLogger, leastLevel } = require('./logger');
 const { nativeConfig } = require('./native_config');
 const { outboxLimit } = require('./supervision');
 const { parseOptions, isProduction, readPackage } = require('./options');
@@ -95,13 +96,15 @@ class Master extends EventEmitter {
     this.agentWorker = new AgentWorker(this, snapshot);
     this.appWorker = new AppWorker(this, snapshot);
 
-    this.#reporter = new Reporter({
+    this.#reporter = isJson() ? new JsonReporter(leastLevel()) : new Reporter({
       logger: this.logger,
       log: (...args) => this.log(...args),
       options: this.options,
       frameworkName: name,
       lines: this.#hasThreads ? require('./thread_lines') : {},
     });
+    const problem = formatProblem();
+    if (problem !== null) this.logger.warn(`[master] ${problem}`);
     this.#logStart(name, version);
     this.#logWorkers(options);
     if (this.#hasThreads) {
@@ -195,7 +198,7 @@ class Master extends EventEmitter {
     if (this.closed) return;
     this.logger.info('[master] master is killed by signal %s, closing', signal);
     const sender = this.#logSender(signal);
-    this.#failure.closes(`signal ${signal}${sender && `, sent by ${sender}`}`);
+    this.#failure.closes(`signal ${signal}${sender === null ? '' : `, sent by ${describeAsker(sender)}`}`);
     const { used_heap_size: used, heap_size_limit: limit } = require('v8').getHeapStatistics();
     this.logger.info('[master] system memory: total %s, free %s', os.totalmem(), os.freemem());
     this.logger.info('[master] process info: heap_limit %s, heap_used %s', limit, used);
@@ -209,9 +212,7 @@ class Master extends EventEmitter {
    */
   onExit(code) {
     this.#removePidFile();
-    const level = code === 0 ? 'info' : 'error';
-    this.logger[level]('[master] the reason of the exit: %s', this.#failure.reasonOf(code, this.#exits));
-    this.logger[level]('[master] exit with code:%s', code);
+    this.#reporter.exit(code, this.#failure.reasonOf(code, this.#exits));
   }
 
   /** Log at level INFO, but at DEBUG where the environment is one of development. */
@@ -328,13 +329,11 @@ class Master extends EventEmitter {
     this.on('app-exit', data => this.onAppExit(data));
   }
 
-  /** @return {string} who has sent the last signal of this name; empty where that is not known */
+  /** @return {Object|null} who has sent the last signal of this name, as far as that is known */
   #logSender(signal) {
     const sender = this.#binding.signalSender(os.constants.signals[signal]);
-    if (!sender) return '';
-    const text = describeAsker(sender);
-    this.logger.info('[master] signal %s was sent by %s', signal, text);
-    return text;
+    this.#reporter.signal(signal, sender);
+    return sender;
   }
 
   get #hasThreads() {

@@ -7,6 +7,7 @@
 
 const { supervisionConfig } = require('./supervision');
 const { controlConfig, CONTROL_ENV } = require('./control');
+const { isJson } = require('./json_log');
 const { stickyKey } = require('./sticky');
 const { drainConfig, isUnderPermissions, PRELOAD_FILE } = require('./drain_config');
 const { prestartConfig } = require('./prestart_config');
@@ -76,6 +77,7 @@ function nativeConfig({ options, isProduction, agentWorkerFile, appWorkerFile, i
     control: controlConfig(options),
     // A process of another program is that program's to end, and one that a debugger holds up lives on.
     exitLimitMs: options.exitProcess === false || isInspected() ? null : EXIT_LIMIT_MS,
+    jsonLog: isJson(),
     ...supervisionConfig(options, Boolean(isProduction)),
     ...drain,
     prestart,

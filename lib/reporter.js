@@ -49,6 +49,18 @@ class Reporter {
     this.console.error('(total %d disconnect, %d unexpected exit)', this.disconnects, 0);
   }
 
+  /** A signal has come, and this is who has sent it; null where that is not known. */
+  signal(signal, sender) {
+    if (sender !== null) this.logger.info('[master] signal %s was sent by %s', signal, describeAsker(sender));
+  }
+
+  /** The last lines of the process. */
+  exit(code, reason) {
+    const level = code === 0 ? 'info' : 'error';
+    this.logger[level]('[master] the reason of the exit: %s', reason);
+    this.logger[level]('[master] exit with code:%s', code);
+  }
+
   cforkInfo(format, ...args) {
     this.#cfork('info', format, ...args);
   }

@@ -59,7 +59,7 @@ impl Farewell {
         );
         if self.json {
             let line = json!({
-                "time": time, "level": "error", "pid": pid, "type": "exit", "code": code, "reason": reason,
+                "time": time, "level": "error", "master": pid, "type": "exit", "code": code, "reason": reason,
             });
             return format!("{line}\n");
         }
