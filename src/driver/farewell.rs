@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use serde_json::json;
 use tracing_subscriber::fmt::format::Writer;
-use tracing_subscriber::fmt::time::{FormatTime, SystemTime};
+use tracing_subscriber::fmt::time::{FormatTime, time as clock};
 
 use super::backlog::Backlog;
 use crate::sys::process;
@@ -50,8 +50,8 @@ impl Farewell {
     /// which JavaScript may be changing.
     fn last_words(self, code: i32) -> String {
         let mut time = String::new();
-        // Without a time the lines are still of use.
-        let _ = SystemTime.format_time(&mut Writer::new(&mut time));
+        // To be printed, and for nothing else. Without a time the lines are still of use.
+        let _ = clock().format_time(&mut Writer::new(&mut time));
         let pid = std::process::id();
         let ms = self.limit.as_millis();
         let reason = format!(
