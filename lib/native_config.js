@@ -7,11 +7,17 @@
 
 const { supervisionConfig } = require('./supervision');
 const { controlConfig, CONTROL_ENV } = require('./control');
+const { isJson } = require('./json_log');
 const { stickyKey } = require('./sticky');
 const { drainConfig, isUnderPermissions, PRELOAD_FILE } = require('./drain_config');
 const { prestartConfig } = require('./prestart_config');
 
 const DEFAULT_CLOSE_TIMEOUT_MS = 5000;
+/**
+ * How long the JavaScript of the master may take to end the process when everything else has ended, in ms. Less
+ * than what the command line waits for it (`FAREWELL_MS` in lib/cli/steer.js).
+ */
+const EXIT_LIMIT_MS = 5000;
 const DEFAULT_AGENT_DEBUG_PORT = 5800;
 /** What needs processes: pings and drain use Node's channel, and the signals at its end. */
 const WITHOUT_PROCESSES = { watchdog: null, preloadFile: null, drain: null, prestart: { atStart: false, spares: 0 } };
@@ -69,6 +75,9 @@ function nativeConfig({ options, isProduction, agentWorkerFile, appWorkerFile, i
     appCloseTimeoutMs,
     agentCloseTimeoutMs: closeTimeout('EGG_AGENT_CLOSE_TIMEOUT', legacyTimeout, warn),
     control: controlConfig(options),
+    // A process of another program is that program's to end, and one that a debugger holds up lives on.
+    exitLimitMs: options.exitProcess === false || isInspected() ? null : EXIT_LIMIT_MS,
+    jsonLog: isJson(),
     ...supervisionConfig(options, Boolean(isProduction)),
     ...drain,
     prestart,

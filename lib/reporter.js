@@ -10,6 +10,7 @@
 
 const util = require('util');
 const errnoName = require('./errno_name');
+const { describeAsker } = require('./asker');
 
 class Reporter {
   /**
@@ -46,6 +47,18 @@ class Reporter {
     this.#cfork('error', 'master uncaughtException: %s', err.stack);
     this.console.error(err);
     this.console.error('(total %d disconnect, %d unexpected exit)', this.disconnects, 0);
+  }
+
+  /** A signal has come, and this is who has sent it; null where that is not known. */
+  signal(signal, sender) {
+    if (sender !== null) this.logger.info('[master] signal %s was sent by %s', signal, describeAsker(sender));
+  }
+
+  /** The last lines of the process. */
+  exit(code, reason) {
+    const level = code === 0 ? 'info' : 'error';
+    this.logger[level]('[master] the reason of the exit: %s', reason);
+    this.logger[level]('[master] exit with code:%s', code);
   }
 
   cforkInfo(format, ...args) {
@@ -122,6 +135,8 @@ const LINES = {
   'reload-failed': (r, { reason, slot }) =>
     r.logger.error('[master] %s failed, the old workers go on serving: %s',
       isSlot(slot) ? `restart of slot ${slot}` : 'reload', reason),
+  'asked': (r, { request, ...asker }) =>
+    r.logger.info('[master] %s is asked for through the control socket by %s', request, describeAsker(asker)),
   'scaled': (r, { from, to }) => r.logger.info('[master] scale app workers from %s to %s', from, to),
   'paused': r => r.logger.warn('[master] paused: new connections wait in the queue of the kernel'),
   'resumed': r => r.logger.warn('[master] resumed: new connections are accepted again'),

@@ -44,11 +44,13 @@ test('the status says what is not as it should be', () => {
     master: null, listeners: [ { kind: 'round-robin', address: '[::]:7001', accepting: false, workers: 1, waiting: 2 } ],
     connections: { accepted: 9, waiting: 2, peeking: 0, timedOut: 1, unwanted: 0 }, restartLimitExceeded: true,
     reload: { number: 2, slot: null, forMs: 100, todo: [ 1 ], incoming: [ 0 ], outgoing: 0, replacingAgent: false },
+    waits: { fullOutboxes: 2, pausedSenders: 1 },
     lastReload: { number: 1, slot: null, result: 'failed', reason: 'it exited', tookMs: 5, agoMs: 60000 },
     agent: { ...empty, waiting: false }, slots: [ { slot: 0, restarts: 0, counters, process, lastExit: null, lastError: null }, { slot: 1, ...empty } ],
     others: [ { ...process, id: 4, pid: 43, state: 'draining' } ],
   };
   const text = statusText(report, plain);
+  assert.match(text, /^messages have had to wait 3 times for processes/m);
   for (const part of [
     'running, not ready: paused', 'listens on [::]:7001 (round-robin), 2 waiting, not accepting', '1 closed unserved', 'too many workers die',
     'reload under way', 'failed 1m ago, it exited', 'stuck', 'waiting 2.5s', 'code 1 (pid 41)', '(0)',

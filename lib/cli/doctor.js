@@ -9,6 +9,7 @@ const path = require('path');
 const native = require('../native');
 const { allSockets } = require('./find');
 const { CliError } = require('./failure');
+const { processors } = require('../processors');
 const { bytes } = require('./text');
 
 const MARKS = { ok: [ 'green', 'ok  ' ], warn: [ 'yellow', 'warn' ], fail: [ 'red', 'FAIL' ] };
@@ -22,7 +23,7 @@ const fail = (text, todo) => ({ level: 'fail', text, todo });
 
 async function doctor({ out, paint }, { dir, port, json }) {
   const findings = [
-    node(), binding(), ...descriptors(), ...memory(), ...processors(), ...backlog(), ...kernel(), directory(path.resolve(dir || '.')), masters(),
+    node(), binding(), ...descriptors(), ...memory(), processorCount(), ...backlog(), ...kernel(), directory(path.resolve(dir || '.')), masters(),
     ...(port === undefined ? [] : [ await portState(port) ]),
   ];
   if (json) {
@@ -72,13 +73,12 @@ function memory() {
     ? warn(text, 'the kernel kills workers where it is exceeded: fewer workers, --max-old-space-size, or a higher limit') : ok(text) ];
 }
 
-function processors() {
-  const [ quota, period ] = (cgroupValue('cpu.max', 'cpu', 'cpu.cfs_quota_us') || 'max').split(' ');
+function processorCount() {
   const cpus = os.cpus().length;
-  if (quota === 'max' || Number(quota) <= 0) return [ ok(`processors: ${cpus}`) ];
-  const share = Number(quota) / Number(period || 100000);
-  const text = `processors: the container has ${share.toFixed(1)} of ${cpus}`;
-  return [ share < cpus - 0.5 ? warn(text, `without options.workers there would be ${cpus}: set it to ${Math.max(1, Math.round(share))}`) : ok(text) ];
+  const count = processors();
+  return ok(count === cpus
+    ? `processors: ${cpus}; so many app workers there are by default`
+    : `processors: ${count} of ${cpus}, by a quota or affinity; so many app workers there are by default`);
 }
 
 function backlog() {

@@ -38,7 +38,7 @@ function headline({ version, pid, phase, ready, notReady, uptimeMs, address, mas
   return parts.join('  ');
 }
 
-function notes({ baseDir, connections, listeners, reload, lastReload, paused, restartLimitExceeded }, paint) {
+function notes({ baseDir, connections, waits, listeners, reload, lastReload, paused, restartLimitExceeded }, paint) {
   const lines = [ paint('dim', baseDir) ];
   for (const { kind, address, accepting, waiting } of listeners) {
     const rests = accepting || kind.startsWith('shared') ? '' : paint('yellow', ', not accepting at this moment');
@@ -47,6 +47,8 @@ function notes({ baseDir, connections, listeners, reload, lastReload, paused, re
   const { accepted, waiting, peeking, timedOut, unwanted } = connections;
   lines.push(`connections: ${accepted} accepted, ${waiting + peeking} waiting` +
     (timedOut + unwanted > 0 ? paint('red', `, ${timedOut + unwanted} closed unserved`) : ''));
+  const waited = waits.fullOutboxes + waits.pausedSenders;
+  if (waited > 0) lines.push(paint('yellow', `messages have had to wait ${waited} times for processes that do not keep up`));
   if (paused) lines.push(paint('yellow', 'paused: new connections wait in the queue of the kernel; egg-cluster-rs resume ends that'));
   if (restartLimitExceeded) lines.push(paint('red', 'too many workers die: restarts are as slow as they get'));
   if (reload) lines.push(paint('yellow', reloadText(reload)));

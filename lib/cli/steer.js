@@ -8,7 +8,7 @@ const { CliError, EXIT } = require('./failure');
 const { duration } = require('./text');
 
 const LOOK_MS = 150;
-/** How long the process of a master may take after its cluster has ended. */
+/** How long the process of a master may take after its cluster has ended: it ends itself in half of that. */
 const FAREWELL_MS = 10000;
 
 async function reload(context, { agent, wait }) {
@@ -128,7 +128,7 @@ async function stop(context, { wait, timeout }) {
   }
   const end = Math.min(deadline, Date.now() + FAREWELL_MS);
   await until(end, () => !isAlive(report.pid), () => `the cluster has ended, but the process of the master, ${report.pid}, has not`,
-    `it belongs to another program, or its own JavaScript is stuck: then kill -9 ${report.pid}`);
+    `it belongs to another program, or a debugger holds it up: kill -9 ${report.pid} ends it`);
   context.out('stopped');
 }
 

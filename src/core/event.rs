@@ -272,6 +272,20 @@ pub enum Steer {
     Stop,
 }
 
+impl Steer {
+    /// As the paths of the control socket call it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Reload { .. } => "reload",
+            Self::Restart { .. } => "restart",
+            Self::Scale { .. } => "scale",
+            Self::Pause => "pause",
+            Self::Resume => "resume",
+            Self::Stop => "stop",
+        }
+    }
+}
+
 /// What comes of something that was asked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Steered {
@@ -1141,6 +1155,15 @@ pub enum Event {
         pid: i32,
         /// The child itself had ended; only descendants were left.
         exited: bool,
+    },
+    /// An operator has asked for something through the control socket, and it is done.
+    Asked {
+        /// `stop`, `reload`, `restart`, `scale`, `pause` or `resume`.
+        request: &'static str,
+        /// The process that has asked; null where the system does not tell.
+        pid: Option<i32>,
+        /// What it runs; null likewise.
+        command: Option<String>,
     },
     /// Everything has ended. The last event.
     Closed {

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use serde::Serialize;
 
 use super::counters::{Counters, Totals};
-use super::event::{ChildId, SlotView};
+use super::event::{ChildId, SlotView, Waits};
 use super::lifecycle::Phase;
 use super::reload::{Over, Reload};
 use super::timer::Timer;
@@ -34,6 +34,8 @@ pub struct Status {
     pub listeners: Vec<ListenerStatus>,
     /// Connections of all workers.
     pub connections: ConnectionStatus,
+    /// How often messages have had to wait.
+    pub waits: Waits,
     /// Workers are being replaced.
     pub reload: Option<ReloadStatus>,
     /// How the last replacement ended.
@@ -212,6 +214,7 @@ impl Core {
             address: Some(self.public.address.clone()).filter(|address| !address.is_empty()),
             listeners: self.listener_statuses(),
             connections: self.connection_status(),
+            waits: self.waits,
             reload: self.reload.as_ref().map(|reload| reload.status(now)),
             last_reload: self.reloads.last.as_ref().map(|over| over.status(now)),
             reloads_done: self.reloads.done,

@@ -12,6 +12,7 @@ use bytes::Bytes;
 use serde::Deserialize;
 
 use super::control::ControlSettings;
+use super::farewell::Farewell;
 use crate::core::client_key::{ClientKey, KeyBy};
 use crate::core::event::{
     ChildId, ChildLimits, DrainLimits, HoldLimits, PrestartSettings, RestartSettings, Settings,
@@ -66,6 +67,13 @@ pub struct Config {
     /// Where operators reach the master; null where they do not.
     #[serde(default)]
     control: Option<ControlConfig>,
+    /// How long the JavaScript of the master may take to end its process when everything has ended; null
+    /// where the process is not the master's.
+    #[serde(default)]
+    exit_limit_ms: Option<u64>,
+    /// The lines of the log are JSON.
+    #[serde(default)]
+    json_log: bool,
 }
 
 /// Where operators reach the master; see [`ControlSettings`].
@@ -266,6 +274,7 @@ pub struct Launch {
     options: CString,
     preload: Option<CString>,
     control: Option<ControlSettings>,
+    farewell: Option<Farewell>,
 }
 
 /// A child's argument list and environment.
@@ -331,6 +340,10 @@ impl Config {
             options: c_string(&self.options_json)?,
             preload: self.preload_file.as_deref().map(c_string).transpose()?,
             control: None,
+            farewell: self.exit_limit_ms.map(|limit| Farewell {
+                limit: Duration::from_millis(limit),
+                json: self.json_log,
+            }),
         })
     }
 
@@ -376,6 +389,11 @@ impl Launch {
     /// Where operators are to reach the master. To be asked once.
     pub(super) fn take_control(&mut self) -> Option<ControlSettings> {
         self.control.take()
+    }
+
+    /// What ends a process whose JavaScript does not end it.
+    pub(super) fn farewell(&self) -> Option<Farewell> {
+        self.farewell
     }
 
     /// The program of every child.

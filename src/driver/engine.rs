@@ -67,7 +67,8 @@ pub(super) struct Engine {
     pub(super) buffer: Vec<u8>,
     pub(super) deadline: Option<Instant>,
     pub(super) wake: Rc<Notify>,
-    pub(super) closed: bool,
+    /// The exit code, once everything is closed.
+    pub(super) closed: Option<i32>,
     /// How long children may take to end when the engine goes before them.
     pub(super) orphan_grace: Duration,
 }
@@ -102,13 +103,13 @@ impl Engine {
                 buffer: vec![0; READ_SIZE],
                 deadline: None,
                 wake: Rc::new(Notify::new()),
-                closed: false,
+                closed: None,
                 orphan_grace,
             })
         })
     }
 
-    pub(super) fn is_closed(&self) -> bool {
+    pub(super) fn closed(&self) -> Option<i32> {
         self.closed
     }
 
@@ -182,7 +183,7 @@ impl Engine {
             let _ = self.flush(child);
         }
         let deadline = self.core.poll_timeout();
-        if deadline != self.deadline || self.closed {
+        if deadline != self.deadline || self.closed.is_some() {
             self.deadline = deadline;
             self.wake.notify_one();
         }
@@ -197,8 +198,8 @@ impl Engine {
         if matches!(event, Event::ToParent { .. }) {
             self.hold_for_parent();
         }
-        if matches!(event, Event::Closed { .. }) {
-            self.closed = true;
+        if let Event::Closed { code } = *event {
+            self.closed = Some(code);
         }
     }
 }

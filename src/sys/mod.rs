@@ -20,13 +20,16 @@
 //! | [`tcp`] | whether anybody has read from or written to a connection |
 //! | [`port`] | finding a TCP port and keeping it while workers bind it |
 //! | [`control_socket`] | a unix socket for the owner only |
-//! | [`usage`] | memory and processor time of a process |
+//! | [`command`] | the command line of a process, fit to be printed |
+//! | [`signal_sender`] | who has sent a signal to this process |
+//! | [`usage`] | memory and processor time of a process; how many processors it may use |
 //! | [`callback`] | a JavaScript function that any thread can call |
 
 #[cfg(target_os = "linux")]
 pub mod adopted;
 pub mod callback;
 pub mod channel;
+pub mod command;
 pub mod control_socket;
 pub mod guardian;
 pub mod inspector;
@@ -36,6 +39,7 @@ pub mod port;
 pub mod process;
 pub mod process_tree;
 pub mod reactor;
+pub mod signal_sender;
 pub mod spawn;
 pub mod tcp;
 pub mod usage;
