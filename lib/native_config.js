@@ -25,10 +25,11 @@ const INSPECTOR_ARG = /--inspect(?:-brk|-port)?|--debug-port/;
  * @param {string} input.agentWorkerFile
  * @param {string} input.appWorkerFile
  * @param {boolean} input.isEgg3Worker - the app workers run app_worker.js of egg-cluster
+ * @param {Object} [input.serviceManager] - what `takeServiceManager` has taken
  * @param {function(...*): void} input.warn - logs environment variables that make no sense
  * @return {Object} the configuration of a NativeMaster
  */
-function nativeConfig({ options, isProduction, agentWorkerFile, appWorkerFile, isEgg3Worker, warn }) {
+function nativeConfig({ options, isProduction, agentWorkerFile, appWorkerFile, isEgg3Worker, serviceManager, warn }) {
   const legacyTimeout = closeTimeout('EGG_MASTER_CLOSE_TIMEOUT', DEFAULT_CLOSE_TIMEOUT_MS, warn);
   const appCloseTimeoutMs = closeTimeout('EGG_APP_CLOSE_TIMEOUT', legacyTimeout, warn);
   const threads = options.startMode === 'worker_threads';
@@ -69,6 +70,7 @@ function nativeConfig({ options, isProduction, agentWorkerFile, appWorkerFile, i
     appCloseTimeoutMs,
     agentCloseTimeoutMs: closeTimeout('EGG_AGENT_CLOSE_TIMEOUT', legacyTimeout, warn),
     control: controlConfig(options),
+    ...serviceManager,
     ...supervisionConfig(options, Boolean(isProduction)),
     ...drain,
     prestart,

@@ -129,6 +129,8 @@ const LINES = {
     if (tcp) r.logger.info('[master] probes and metrics on http://%s', tcp);
   },
   'control-failed': (r, { reason }) => r.logger.warn('[master] control socket: %s', reason),
+  'notify-failed': (r, { socket, reason }) =>
+    r.logger.warn('[master] the service manager cannot be told anything at %s (NOTIFY_SOCKET): %s', socket, reason),
 
   'bad-message': (r, event) =>
     r.logger.warn('[master] %s sent a message that is ignored: %s', childName(event), event.reason),

@@ -443,8 +443,43 @@ pub enum Output {
     },
     /// Nobody has to wait for the parent any more: what is sent to it is dropped from now on.
     ForgetParent,
+    /// Tell the service manager.
+    Notify(Notice),
     /// Tell the JavaScript face.
     Emit(Event),
+}
+
+/// What a service manager, such as systemd, is told.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Notice {
+    /// How the cluster stands.
+    State {
+        /// The new state, if it is another one.
+        change: Option<ServiceState>,
+        /// In words for operators; one line.
+        status: String,
+        /// Do not give up on what goes on for so long from now on.
+        extend: Option<Duration>,
+    },
+    /// A sign of life.
+    Alive,
+}
+
+/// The state of the whole cluster as a service manager knows it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum ServiceState {
+    /// It does not serve yet.
+    #[default]
+    Starting,
+    /// It serves.
+    Ready,
+    /// It serves, and replaces all workers.
+    Reloading {
+        /// Which reload it is: one can follow the other.
+        number: u64,
+    },
+    /// It ends.
+    Stopping,
 }
 
 /// The two signals that end a child.
@@ -568,6 +603,15 @@ pub struct Settings {
     pub hold: HoldLimits,
     /// What each child may use of the master.
     pub limits: ChildLimits,
+    /// Whether a service manager wants to be told how the cluster stands.
+    pub service: Option<ServiceSettings>,
+}
+
+/// What a service manager wants to be told.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ServiceSettings {
+    /// Without a sign of life for so long it takes the master for dead; `None`: it wants none.
+    pub watchdog: Option<Duration>,
 }
 
 /// What one child may use of the master's memory and descriptors, be it broken or hostile.
@@ -1052,6 +1096,13 @@ pub enum Event {
         path: Option<String>,
         /// The address for probes and metrics.
         tcp: Option<String>,
+    },
+    /// The service manager cannot be told anything (once per stretch).
+    NotifyFailed {
+        /// Where it should be.
+        socket: String,
+        /// Why.
+        reason: String,
     },
     /// Operators cannot do so, or only in part.
     ControlFailed {

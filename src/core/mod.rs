@@ -20,6 +20,7 @@
 //! | [`steer`] | what operators ask for: scale, pause, restart of a slot |
 //! | [`status`], [`counters`], [`inquiry`] | what operators see |
 //! | [`threads`] | what differs where children are threads |
+//! | [`service`] | what a service manager is told |
 //! | [`shutdown`] | ending a child and its descendants, and closing everything in order |
 //! | [`cluster`] | the primary's side of Node's cluster protocol, and its listeners |
 //! | [`bounds`] | what one worker may ask for |
@@ -62,6 +63,7 @@ mod reload;
 mod restart;
 mod router;
 mod scheduler;
+mod service;
 mod shutdown;
 pub mod status;
 mod steer;
@@ -90,6 +92,7 @@ use prestart::Waiting;
 use recent::Recent;
 use reload::{Reload, Reloads};
 use restart::Restarts;
+use service::Service;
 use shutdown::Endings;
 use timer::{Timer, Timers};
 use watchdog::Watchdog;
@@ -123,6 +126,7 @@ pub struct Core {
     watchdog: Watchdog,
     peeking: Peeking,
     parent: Parent,
+    service: Service,
     failed_checks: u32,
     bad_messages: HashMap<ChildId, u32>,
     waits: Waits,
@@ -169,6 +173,7 @@ impl Core {
             recent: Recent::default(),
             peeking: Peeking::default(),
             parent: Parent::default(),
+            service: Service::default(),
             failed_checks: 0,
             bad_messages: HashMap::new(),
             waits: Waits::default(),
@@ -179,6 +184,11 @@ impl Core {
 
     /// Takes note of something that has happened.
     pub fn handle_input(&mut self, now: Instant, input: Input) {
+        self.take_input(now, input);
+        self.inform_service_manager(now);
+    }
+
+    fn take_input(&mut self, now: Instant, input: Input) {
         match input {
             Input::Command(command) => self.on_command(now, command),
             Input::Spawned { child, pid } => self.on_spawned(now, child, pid),
@@ -247,8 +257,10 @@ impl Core {
                 Timer::Orphaned(listener) => self.close_orphaned(listener),
                 Timer::Watchdog => self.watch(now),
                 Timer::Stack(child) => self.on_stack_time(child),
+                Timer::SignOfLife => self.give_sign_of_life(now),
             }
         }
+        self.inform_service_manager(now);
     }
 
     /// When [`Core::handle_timeout`] wants to be called.
@@ -329,6 +341,7 @@ impl Core {
     }
 
     fn emit(&mut self, event: Event) {
+        self.service.note(&event);
         self.outputs.push_back(Output::Emit(event));
     }
 

@@ -14,8 +14,8 @@ use serde::Deserialize;
 use super::control::ControlSettings;
 use crate::core::client_key::{ClientKey, KeyBy};
 use crate::core::event::{
-    ChildId, ChildLimits, DrainLimits, HoldLimits, PrestartSettings, RestartSettings, Settings,
-    SpawnSpec, WatchdogSettings,
+    ChildId, ChildLimits, DrainLimits, HoldLimits, PrestartSettings, RestartSettings,
+    ServiceSettings, Settings, SpawnSpec, WatchdogSettings,
 };
 use crate::core::trust::{Network, Trust};
 use crate::error::ConfigError;
@@ -66,6 +66,19 @@ pub struct Config {
     /// Where operators reach the master; null where they do not.
     #[serde(default)]
     control: Option<ControlConfig>,
+    /// The service manager that wants to be told how the cluster stands; null without one.
+    #[serde(default)]
+    service: Option<ServiceConfig>,
+}
+
+/// A service manager; see [`ServiceSettings`].
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct ServiceConfig {
+    /// Where it listens: `NOTIFY_SOCKET`.
+    socket: String,
+    /// The longest time between two signs of life, in µs; null where it wants none.
+    watchdog_us: Option<u64>,
 }
 
 /// Where operators reach the master; see [`ControlSettings`].
@@ -238,9 +251,10 @@ impl LimitsConfig {
     }
 }
 
-/// Variables that the master gives its children. What a parent has left of them in its own environment
-/// would come before them, for of two with one name the first counts.
-const OWN_VARIABLES: [&str; 7] = [
+/// Variables that the master gives its children: what a parent has left of them in its own environment
+/// would come before them, for of two with one name the first counts. And those of a service
+/// manager, which are meant for the master: a child would speak for it, or take its channel for a listening socket.
+const OWN_VARIABLES: [&str; 14] = [
     "NODE_CHANNEL_FD",
     "NODE_CHANNEL_SERIALIZATION_MODE",
     "NODE_UNIQUE_ID",
@@ -248,6 +262,13 @@ const OWN_VARIABLES: [&str; 7] = [
     "CFORK_WORKER_COUNT",
     "EGG_CLUSTER_RS_WORKER",
     "EGG_CLUSTER_RS_GATE",
+    "NOTIFY_SOCKET",
+    "WATCHDOG_PID",
+    "WATCHDOG_USEC",
+    "LISTEN_PID",
+    "LISTEN_FDS",
+    "LISTEN_FDNAMES",
+    "LISTEN_PIDFDID",
 ];
 
 /// Must be that of `lib/worker_preload.js`.
@@ -266,6 +287,7 @@ pub struct Launch {
     options: CString,
     preload: Option<CString>,
     control: Option<ControlSettings>,
+    notify_socket: Option<String>,
 }
 
 /// A child's argument list and environment.
@@ -302,6 +324,10 @@ impl Config {
         }
         let mut launch = config.launch()?;
         let control = config.control.take();
+        launch.notify_socket = config
+            .service
+            .as_mut()
+            .map(|it| std::mem::take(&mut it.socket));
         launch.control = control.map(ControlConfig::into_settings).transpose()?;
         Ok((config.into_settings()?, launch))
     }
@@ -331,6 +357,7 @@ impl Config {
             options: c_string(&self.options_json)?,
             preload: self.preload_file.as_deref().map(c_string).transpose()?,
             control: None,
+            notify_socket: None,
         })
     }
 
@@ -368,6 +395,9 @@ impl Config {
             limits: self
                 .limits
                 .map_or_else(ChildLimits::default, LimitsConfig::into_settings),
+            service: self.service.map(|service| ServiceSettings {
+                watchdog: service.watchdog_us.map(Duration::from_micros),
+            }),
         })
     }
 }
@@ -376,6 +406,11 @@ impl Launch {
     /// Where operators are to reach the master. To be asked once.
     pub(super) fn take_control(&mut self) -> Option<ControlSettings> {
         self.control.take()
+    }
+
+    /// Where the service manager listens. To be asked once.
+    pub(super) fn take_notify_socket(&mut self) -> Option<String> {
+        self.notify_socket.take()
     }
 
     /// The program of every child.

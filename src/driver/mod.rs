@@ -10,6 +10,7 @@
 //! | [`threads`] | — children that are threads: has JavaScript make, feed and end them |
 //! | [`sockets`] | — binding, accepting, looking at connections |
 //! | [`backlog`] | events that JavaScript has not looked at yet |
+//! | [`service`] | — the service manager: what it is told |
 //! | [`control`] | — operators: what they see, and what they ask for |
 //! | [`child`] | one child: its process id, its channel, what waits there |
 //! | [`guard`] | — the guardian: who ends what is left when this process is killed |
@@ -39,6 +40,7 @@ mod pace;
 mod panics;
 mod peeks;
 mod processes;
+mod service;
 mod sockets;
 mod tables;
 mod tasks;
@@ -240,8 +242,12 @@ fn run(
         .build_local(LocalOptions::default())?;
     runtime.block_on(async {
         let control = launch.take_control();
+        let notify_socket = launch.take_notify_socket();
         let engine = Engine::new(settings, launch, Arc::clone(sink), backlog);
         control::start(&engine, control);
+        if let Some(name) = notify_socket {
+            engine.borrow_mut().meet_service_manager(name);
+        }
         loop {
             if panics::has_happened() {
                 return;

@@ -20,6 +20,7 @@
 //! | [`tcp`] | whether anybody has read from or written to a connection |
 //! | [`port`] | finding a TCP port and keeping it while workers bind it |
 //! | [`control_socket`] | a unix socket for the owner only |
+//! | [`notify_socket`] | datagrams to a service manager |
 //! | [`usage`] | memory and processor time of a process |
 //! | [`callback`] | a JavaScript function that any thread can call |
 
@@ -31,6 +32,7 @@ pub mod control_socket;
 pub mod guardian;
 pub mod inspector;
 pub mod listener;
+pub mod notify_socket;
 pub mod peek;
 pub mod port;
 pub mod process;
