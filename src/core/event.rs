@@ -4,6 +4,7 @@
 //! Nothing here does I/O. File descriptors are named by [`ConnId`] and [`ListenerId`]; the
 //! driver keeps the tables that turn them into real descriptors.
 
+use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
@@ -144,6 +145,8 @@ pub enum Input {
         /// How it ended.
         status: ExitStatus,
     },
+    /// The listening sockets that the process was started with. Once, before the start.
+    Inherited(Vec<InheritedSocket>),
     /// Answer to [`Output::Listen`].
     Listening {
         /// Which listener.
@@ -539,6 +542,8 @@ pub enum ListenTarget {
     },
     /// A descriptor that the master process already has.
     Fd(i32),
+    /// A listening socket that the process was started with, by its descriptor.
+    Inherited(i32),
     /// UDP; never accepted on, always shared.
     Udp {
         /// The address.
@@ -550,6 +555,40 @@ pub enum ListenTarget {
         /// Set `SO_REUSEADDR`.
         reuse_addr: bool,
     },
+}
+
+/// A listening socket that the process was started with.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct InheritedSocket {
+    /// Its descriptor.
+    pub fd: i32,
+    /// What whoever made it calls it.
+    pub name: Option<String>,
+    /// Where it listens.
+    pub place: SocketPlace,
+}
+
+/// Where an inherited socket listens.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum SocketPlace {
+    /// TCP.
+    Tcp(SocketAddr),
+    /// A unix socket at this path; an abstract name has a NUL in front.
+    Unix(String),
+}
+
+/// For the log: the address, and the name behind it.
+impl fmt::Display for InheritedSocket {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.place {
+            SocketPlace::Tcp(address) => write!(f, "{address}")?,
+            SocketPlace::Unix(path) => f.write_str(&path.replace('\0', "@"))?,
+        }
+        match &self.name {
+            Some(name) => write!(f, " ({name})"),
+            None => Ok(()),
+        }
+    }
 }
 
 /// What the core is told once, at birth.
@@ -1096,6 +1135,25 @@ pub enum Event {
         path: Option<String>,
         /// The address for probes and metrics.
         tcp: Option<String>,
+    },
+    /// The application listens by a socket that the process was started with.
+    SocketTaken {
+        /// Its address, and its name.
+        socket: String,
+    },
+    /// The application has started, and listens by none of these that the process was started with.
+    SocketsUnused {
+        /// Their addresses and names.
+        sockets: Vec<String>,
+    },
+    /// What the process was started with is no socket that it can use.
+    SocketIgnored {
+        /// The descriptor.
+        fd: i32,
+        /// What whoever gave it calls it.
+        name: Option<String>,
+        /// Why.
+        reason: String,
     },
     /// The service manager cannot be told anything (once per stretch).
     NotifyFailed {

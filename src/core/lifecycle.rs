@@ -118,6 +118,7 @@ impl Core {
             address: self.public.address.clone(),
             elapsed_ms: millis(elapsed),
         });
+        self.report_unused_sockets();
         let data = self.ready_data();
         self.tell_parent("egg-ready", Some(&data));
         let ready = self.egg_ready("app");

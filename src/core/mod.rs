@@ -23,6 +23,7 @@
 //! | [`service`] | what a service manager is told |
 //! | [`shutdown`] | ending a child and its descendants, and closing everything in order |
 //! | [`cluster`] | the primary's side of Node's cluster protocol, and its listeners |
+//! | [`inherited`] | which sockets that the process was started with serve them |
 //! | [`bounds`] | what one worker may ask for |
 //! | [`handoff`] | connections: who gets one, and what happens to it when that fails |
 //! | [`window`] | how many connections may be on their way to one worker |
@@ -51,6 +52,7 @@ mod handoff;
 pub mod hang_stack;
 pub mod head;
 mod hold;
+mod inherited;
 mod inquiry;
 mod intensity;
 mod lifecycle;
@@ -85,6 +87,7 @@ use counters::Totals;
 use drain::Drains;
 use event::{ChildId, Command, Event, Frame, Input, Output, Settings, Snapshot, Waits};
 use handoff::Sticky;
+use inherited::Inherited;
 use lifecycle::Phase;
 use parent::Parent;
 use peeking::Peeking;
@@ -120,6 +123,7 @@ pub struct Core {
     drains: Drains,
     endings: Endings,
     listeners: Listeners,
+    inherited: Inherited,
     sticky: Sticky,
     recent: Recent,
     restarts: Restarts,
@@ -170,6 +174,7 @@ impl Core {
             drains: Drains::default(),
             endings: Endings::default(),
             listeners: Listeners::default(),
+            inherited: Inherited::default(),
             recent: Recent::default(),
             peeking: Peeking::default(),
             parent: Parent::default(),
@@ -215,6 +220,7 @@ impl Core {
             Input::OutboxDrained { child } => self.timers.cancel(Timer::Stall(child)),
             Input::Disconnected { child } => self.on_disconnected(now, child),
             Input::Exited { child, status } => self.on_exited(now, child, status),
+            Input::Inherited(sockets) => self.on_inherited(sockets),
             Input::Listening { listener, local } => self.on_listening(now, listener, local),
             Input::ListenFailed { listener, errno } => self.on_listen_failed(now, listener, errno),
             Input::Accepted {

@@ -69,6 +69,17 @@ pub struct Config {
     /// The service manager that wants to be told how the cluster stands; null without one.
     #[serde(default)]
     service: Option<ServiceConfig>,
+    /// What the process was started with to listen by.
+    #[serde(default)]
+    inherited: Vec<InheritedDescriptor>,
+}
+
+/// A descriptor that should be a listening socket.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub(super) struct InheritedDescriptor {
+    pub(super) fd: i32,
+    pub(super) name: Option<String>,
 }
 
 /// A service manager; see [`ServiceSettings`].
@@ -288,6 +299,7 @@ pub struct Launch {
     preload: Option<CString>,
     control: Option<ControlSettings>,
     notify_socket: Option<String>,
+    inherited: Vec<InheritedDescriptor>,
 }
 
 /// A child's argument list and environment.
@@ -324,6 +336,7 @@ impl Config {
         }
         let mut launch = config.launch()?;
         let control = config.control.take();
+        launch.inherited = std::mem::take(&mut config.inherited);
         launch.notify_socket = config
             .service
             .as_mut()
@@ -358,6 +371,7 @@ impl Config {
             preload: self.preload_file.as_deref().map(c_string).transpose()?,
             control: None,
             notify_socket: None,
+            inherited: Vec::new(),
         })
     }
 
@@ -411,6 +425,11 @@ impl Launch {
     /// Where the service manager listens. To be asked once.
     pub(super) fn take_notify_socket(&mut self) -> Option<String> {
         self.notify_socket.take()
+    }
+
+    /// What the process was started with to listen by. To be asked once.
+    pub(super) fn take_inherited(&mut self) -> Vec<InheritedDescriptor> {
+        std::mem::take(&mut self.inherited)
     }
 
     /// The program of every child.

@@ -242,12 +242,14 @@ fn run(
         .build_local(LocalOptions::default())?;
     runtime.block_on(async {
         let control = launch.take_control();
+        let inherited = launch.take_inherited();
         let notify_socket = launch.take_notify_socket();
         let engine = Engine::new(settings, launch, Arc::clone(sink), backlog);
         control::start(&engine, control);
         if let Some(name) = notify_socket {
             engine.borrow_mut().meet_service_manager(name);
         }
+        engine.borrow_mut().look_at_inherited(inherited);
         loop {
             if panics::has_happened() {
                 return;

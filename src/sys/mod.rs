@@ -7,6 +7,7 @@
 //!
 //! | module | holds |
 //! |---|---|
+//! | [`activation`] | listening sockets that the process was started with |
 //! | [`adopted`] | zombies that nobody else will reap |
 //! | [`channel`] | the socket pair between master and child; messages with a descriptor (`SCM_RIGHTS`) |
 //! | [`spawn`] | starting a child with its channel as descriptor 3 |
@@ -24,6 +25,7 @@
 //! | [`usage`] | memory and processor time of a process |
 //! | [`callback`] | a JavaScript function that any thread can call |
 
+pub mod activation;
 #[cfg(target_os = "linux")]
 pub mod adopted;
 pub mod callback;

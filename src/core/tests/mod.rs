@@ -8,6 +8,7 @@ mod closing;
 mod connections;
 mod draining;
 mod hang_stack;
+mod inherited;
 mod listeners;
 mod messages;
 mod peeking;

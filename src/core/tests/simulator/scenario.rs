@@ -211,7 +211,7 @@ fn prestart_of(seed: u64) -> PrestartSettings {
 
 /// Likewise.
 fn service_of(seed: u64) -> Option<ServiceSettings> {
-    let watchdog = (seed % 2 == 0).then_some(Duration::from_secs(20));
+    let watchdog = seed.is_multiple_of(2).then_some(Duration::from_secs(20));
     (seed % 3 == 1).then_some(ServiceSettings { watchdog })
 }
 
