@@ -143,7 +143,7 @@ test('what all processes may use is within the limit of memory', () => {
   assert.ok(wantedMemory(podEnv()) <= memory(limits.memory), `${wantedMemory(podEnv())} <= ${limits.memory}`);
 });
 
-test('ports are the same wherever they stand', () => {
+test('ports and paths are the same wherever they stand', () => {
   const options = startOptions();
   assert.strictEqual(sockets.ListenStream, `[::]:${environment.PORT}`);
   assert.strictEqual(Number(environment.PORT), options.port);
@@ -158,6 +158,8 @@ test('ports are the same wherever they stand', () => {
     assert.match(text, new RegExp(`^ENV .*PORT=${options.port} PROBES=0\\.0\\.0\\.0:${options.control.tcp}$`, 'm'));
     assert.match(text, new RegExp(`^HEALTHCHECK .*127\\.0\\.0\\.1:${options.control.tcp}/readyz`, 'm'));
   }
+  assert.strictEqual(environment.EGG_HOME, `/var/lib/${service.StateDirectory}`);
+  assert.ok(environment.EGG_CLUSTER_RS_CONTROL.startsWith(`/run/${service.RuntimeDirectory}/`));
   assert.ok(service.ExecReload.endsWith(`--socket ${environment.EGG_CLUSTER_RS_CONTROL}`));
 });
 
