@@ -25,6 +25,7 @@ const { isJson, formatProblem, JsonReporter } = require('./json_log');
 const { createLogger, leastLevel } = require('./logger');
 const { nativeConfig } = require('./native_config');
 const { outboxLimit } = require('./supervision');
+const { takeServiceManager } = require('./service_manager');
 const { parseOptions, isProduction, readPackage } = require('./options');
 const { isAuto } = require('./processors');
 const { ignoredOptions, threadOptions } = require('./threads');
@@ -371,6 +372,7 @@ class Master extends EventEmitter {
         agentWorkerFile: files.agent,
         appWorkerFile: files.app,
         isEgg3Worker: this.#isEgg3Worker(files.app),
+        serviceManager: this.#serviceManager(),
         warn: (...args) => this.logger.warn(...args),
       });
       this.#native = new this.#binding.NativeMaster(JSON.stringify(config), text => this.#onEvent(JSON.parse(text), text.length));
@@ -385,6 +387,12 @@ class Master extends EventEmitter {
       return;
     }
     for (const { json, fromParent } of this.#pending.splice(0)) this.#native.send(json, fromParent);
+  }
+
+  /** Where the process is not the master's own, neither are its variables. */
+  #serviceManager() {
+    if (!this.#ownsProcess) return {};
+    return takeServiceManager({ env: process.env, pid: process.pid, warn: (...args) => this.logger.warn(...args) });
   }
 
   #threadDriver(files) {

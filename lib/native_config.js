@@ -31,10 +31,11 @@ const INSPECTOR_ARG = /--inspect(?:-brk|-port)?|--debug-port/;
  * @param {string} input.agentWorkerFile
  * @param {string} input.appWorkerFile
  * @param {boolean} input.isEgg3Worker - the app workers run app_worker.js of egg-cluster
+ * @param {Object} [input.serviceManager] - what `takeServiceManager` has taken
  * @param {function(...*): void} input.warn - logs environment variables that make no sense
  * @return {Object} the configuration of a NativeMaster
  */
-function nativeConfig({ options, isProduction, agentWorkerFile, appWorkerFile, isEgg3Worker, warn }) {
+function nativeConfig({ options, isProduction, agentWorkerFile, appWorkerFile, isEgg3Worker, serviceManager, warn }) {
   const legacyTimeout = closeTimeout('EGG_MASTER_CLOSE_TIMEOUT', DEFAULT_CLOSE_TIMEOUT_MS, warn);
   const appCloseTimeoutMs = closeTimeout('EGG_APP_CLOSE_TIMEOUT', legacyTimeout, warn);
   const threads = options.startMode === 'worker_threads';
@@ -78,6 +79,7 @@ function nativeConfig({ options, isProduction, agentWorkerFile, appWorkerFile, i
     // A process of another program is that program's to end, and one that a debugger holds up lives on.
     exitLimitMs: options.exitProcess === false || isInspected() ? null : EXIT_LIMIT_MS,
     jsonLog: isJson(),
+    ...serviceManager,
     ...supervisionConfig(options, Boolean(isProduction)),
     ...drain,
     prestart,

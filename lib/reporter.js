@@ -144,6 +144,13 @@ const LINES = {
     if (tcp) r.logger.info('[master] probes and metrics on http://%s', tcp);
   },
   'control-failed': (r, { reason }) => r.logger.warn('[master] control socket: %s', reason),
+  'socket-taken': (r, { socket }) => r.logger.info('[master] listens by the socket that it was started with: %s', socket),
+  'socket-ignored': (r, { fd, name, reason }) =>
+    r.logger.warn('[master] descriptor %s%s of LISTEN_FDS is ignored: %s', fd, name ? ` (${name})` : '', reason),
+  'sockets-unused': (r, { sockets }) =>
+    r.logger.warn('[master] nobody listens on what the master was started with (LISTEN_FDS): %s', sockets.join(', ')),
+  'notify-failed': (r, { socket, reason }) =>
+    r.logger.warn('[master] the service manager cannot be told anything at %s (NOTIFY_SOCKET): %s', socket, reason),
 
   'bad-message': (r, event) =>
     r.logger.warn('[master] %s sent a message that is ignored: %s', childName(event), event.reason),

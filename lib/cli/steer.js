@@ -123,7 +123,9 @@ async function stop(context, { wait, timeout }) {
   const deadline = Date.now() + timeout * 1000;
   const children = await awaitEnd(context, report, deadline);
   await until(deadline, () => children.every(pid => !isAlive(pid)), () => `processes are left: ${children.filter(isAlive).join(', ')}`);
-  for (const { address } of report.listeners) {
+  for (const { address, inherited } of report.listeners) {
+    // What the master was started with listens on.
+    if (inherited) continue;
     await until(deadline, () => isFree(address), () => `somebody listens on ${address} still`);
   }
   const end = Math.min(deadline, Date.now() + FAREWELL_MS);

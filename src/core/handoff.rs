@@ -496,13 +496,11 @@ impl Core {
             port,
             ipv6_only: false,
         };
-        self.output(Output::Listen {
-            listener,
-            spec: ListenSpec {
-                target,
-                backlog: Some(511),
-            },
-        });
+        let spec = ListenSpec {
+            target,
+            backlog: Some(511),
+        };
+        self.listen(listener, spec);
     }
 
     pub(super) fn on_sticky_listening(&mut self, now: Instant) {

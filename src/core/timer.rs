@@ -48,6 +48,8 @@ pub enum Timer {
     Watchdog,
     /// A hung worker has not told its stack.
     Stack(ChildId),
+    /// The service manager wants a sign of life.
+    SignOfLife,
 }
 
 /// The table. Setting a timer again moves it.

@@ -248,6 +248,12 @@ impl Workers {
         serves.then_some(id)
     }
 
+    /// The worker of a slot can take connections, whether or not it answers at this moment.
+    pub(super) fn serves_in_slot(&self, slot: u32) -> bool {
+        let worker = self.in_slot(slot).and_then(|id| self.get(id));
+        worker.is_some_and(Worker::serves)
+    }
+
     /// Some worker can take connections.
     pub(super) fn any_ready(&self) -> bool {
         self.by_id.values().any(Worker::serves)

@@ -16,6 +16,7 @@ use super::control::Control;
 use super::guard::Guard;
 use super::orphans;
 use super::peeks::Peeks;
+use super::service::Service;
 use super::tables::{Connections, Listener};
 use super::threads::Threads;
 use crate::core::Core;
@@ -51,6 +52,7 @@ pub(super) struct Engine {
     pub(super) children: FxHashMap<ChildId, Child>,
     pub(super) guard: Guard,
     pub(super) control: Control,
+    pub(super) service: Service,
     /// Where children are threads.
     pub(super) threads: Option<Threads>,
     /// Descendants as they were listed when a child was first signalled.
@@ -93,6 +95,7 @@ impl Engine {
                 children: FxHashMap::default(),
                 guard: Guard::default(),
                 control: Control::default(),
+                service: Service::default(),
                 descendants: FxHashMap::default(),
                 connections: Connections::default(),
                 peeks: Peeks::default(),
@@ -168,6 +171,7 @@ impl Engine {
                 Output::EndPeek { conn } => self.peeks.end(conn),
                 Output::Skip { conn, bytes } => self.skip(conn, bytes),
                 Output::ForgetParent => self.release_for_parent(),
+                Output::Notify(notice) => self.notify(&notice),
                 Output::Emit(event) => self.emit(&event),
             }
         }

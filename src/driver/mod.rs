@@ -10,6 +10,7 @@
 //! | [`threads`] | — children that are threads: has JavaScript make, feed and end them |
 //! | [`sockets`] | — binding, accepting, looking at connections |
 //! | [`backlog`] | events that JavaScript has not looked at yet |
+//! | [`service`] | — the service manager: what it is told |
 //! | [`control`] | — operators: what they see, and what they ask for |
 //! | [`child`] | one child: its process id, its channel, what waits there |
 //! | [`farewell`] | ends the process where its JavaScript does not |
@@ -41,6 +42,7 @@ mod pace;
 mod panics;
 mod peeks;
 mod processes;
+mod service;
 mod sockets;
 mod tables;
 mod tasks;
@@ -250,8 +252,14 @@ fn run(
         .build_local(LocalOptions::default())?;
     Ok(runtime.block_on(async {
         let control = launch.take_control();
+        let inherited = launch.take_inherited();
+        let notify_socket = launch.take_notify_socket();
         let engine = Engine::new(settings, launch, Arc::clone(sink), backlog);
         control::start(&engine, control);
+        if let Some(name) = notify_socket {
+            engine.borrow_mut().meet_service_manager(name);
+        }
+        engine.borrow_mut().look_at_inherited(inherited);
         loop {
             if panics::has_happened() {
                 return None;

@@ -99,7 +99,9 @@ impl Sim {
             ListenTarget::Tcp { port, .. } => format!("null:{port}:4:undefined:0"),
             ListenTarget::Udp { port, .. } => format!("127.0.0.1:{port}:udp4:undefined:0"),
             ListenTarget::Pipe { path, .. } => format!("{path}:-1:-1:undefined:0"),
-            ListenTarget::Fd(_) => panic!("nobody asks for a descriptor"),
+            ListenTarget::Fd(_) | ListenTarget::Inherited(_) => {
+                panic!("nobody asks for a descriptor")
+            }
         };
         let sticky = self.scenario.settings.sticky_port.is_some();
         let public = matches!(spec.target, ListenTarget::Tcp { port, .. } if port == PUBLIC);

@@ -255,7 +255,27 @@ impl Sim {
             Output::EndPeek { conn } => self.end_peek(conn),
             Output::Skip { conn, bytes } => self.skip(conn, bytes),
             Output::ForgetParent => assert!(self.talk.parent_is_deaf, "the parent reads"),
+            Output::Notify(notice) => self.hear_notice(&notice),
             Output::Emit(event) => self.hear(event),
+        }
+    }
+
+    /// A service manager hears of changes only, and of nothing after the end.
+    fn hear_notice(&mut self, notice: &Notice) {
+        match notice {
+            Notice::State {
+                change: Some(change),
+                ..
+            } => {
+                assert_ne!(*change, self.talk.told, "told twice");
+                assert_ne!(self.talk.told, ServiceState::Stopping, "after the end");
+                self.talk.told = *change;
+            }
+            Notice::State { status, .. } => assert!(!status.contains('\n'), "{status:?}"),
+            Notice::Alive => {
+                let watchdog = self.scenario.settings.service.and_then(|it| it.watchdog);
+                assert!(watchdog.is_some(), "nobody wants a sign of life");
+            }
         }
     }
 
