@@ -121,7 +121,8 @@ function parse(text, socket) {
 
 function refusal(status, { error }, socket) {
   if (typeof error !== 'string') return foreign(socket);
-  return new CliError(error, { exitCode: status === 403 || status === 503 ? EXIT.unreachable : EXIT.failed });
+  if (status === 403) return new CliError(error, { hint: REASONS.EACCES[1], exitCode: EXIT.unreachable });
+  return new CliError(error, { exitCode: status === 503 ? EXIT.unreachable : EXIT.failed });
 }
 
 function foreign(socket) {
