@@ -21,7 +21,13 @@ const MOVES = {
   ' ': Infinity, '\u001b[6~': Infinity, '\u001b[5~': -Infinity,
 };
 const QUITTING = Symbol('quitting');
+/** A key: an escape sequence, or a character. */
+// eslint-disable-next-line no-control-regex
+const KEY = /\u001b(?:\[[\d;]*[A-Za-z~]|O[A-Z])|[^]/g;
 const ENDINGS = [ 'SIGINT', 'SIGTERM', 'SIGHUP' ];
+
+/** Rows for what moves, at the least. */
+const LEAST_MOVING = 3;
 
 /** What a terminal is taken for that does not say how large it is. */
 const USUAL = { columns: 80, rows: 24 };
@@ -50,7 +56,7 @@ class Screen {
   async show() {
     const leave = () => this.leave();
     const endings = ENDINGS.map(signal => [ signal, () => this.endBy(signal) ]);
-    const [ onKey, onResize, onContinue ] = [ key => this.key(String(key)), () => this.redraw(), () => this.resume() ];
+    const [ onKey, onResize, onContinue ] = [ keys => this.keys(String(keys)), () => this.redraw(), () => this.resume() ];
     process.on('exit', leave);
     process.on('SIGCONT', onContinue);
     endings.forEach(([ signal, end ]) => process.on(signal, end));
@@ -111,6 +117,11 @@ class Screen {
     this.redraw();
   }
 
+  /** What was typed fast comes at once. */
+  keys(keys) {
+    for (const key of keys.match(KEY) || []) this.key(key);
+  }
+
   key(key) {
     if (QUIT.includes(key)) {
       this.quit();
@@ -133,8 +144,9 @@ class Screen {
   redraw() {
     if (this.seen === null || !this.entered) return;
     const size = this.size();
-    const { fixed, moving } = this.draw(this.seen, size);
-    this.fixedRows = Math.min(fixed.length, size.rows - 1);
+    const { fixed: all, moving } = this.draw(this.seen, size);
+    const fixed = shortened(all, Math.max(1, size.rows - LEAST_MOVING));
+    this.fixedRows = fixed.length;
     this.offset = Math.max(0, Math.min(this.offset, moving.length - this.room()));
     const lines = [ ...fixed, ...moving.slice(this.offset) ].slice(0, size.rows);
     // Erased before it is written: behind a full line a terminal would take the last character.
@@ -145,6 +157,11 @@ class Screen {
   pause() {
     return new Promise(resolve => setTimeout(resolve, this.seconds * 1000));
   }
+}
+
+/** On a low terminal the lines in the middle are missed least: the last one is the head of the table. */
+function shortened(lines, most) {
+  return lines.length <= most ? lines : [ ...lines.slice(0, most - 1), lines[lines.length - 1] ];
 }
 
 module.exports = { Screen };
