@@ -225,8 +225,11 @@ own('events are followed until the master ends', async t => {
   assert.match(ofText.out, /^\d\d:\d\d:\d\d closing-apps timeoutMs=\d+$/m);
 });
 
-own('stop waits until the processes are gone and the port is free', async t => {
-  const app = await t.ready({ options: { ...production, workers: 2 } });
+own('stop waits until the processes are gone and the port is free', t => assertStops(t, {}));
+own('and so it does in sticky mode', t => assertStops(t, { sticky: true }));
+
+async function assertStops(t, options) {
+  const app = await t.ready({ options: { ...production, workers: 2, ...options } });
   const members = app.members();
   const { code, out, err } = await cli([ 'stop', '--socket', app.socket ]);
   assert.deepStrictEqual([ code, out, err ], [ 0, 'stopped\n', '' ]);
@@ -234,7 +237,7 @@ own('stop waits until the processes are gone and the port is free', async t => {
   for (const pid of members) assert.throws(() => process.kill(pid, 0), { code: 'ESRCH' });
   assert.deepStrictEqual(await app.end(), { code: 0, signal: null });
   assertFailed(await cli([ 'stop', '--socket', app.socket ]), 3, /cannot reach a master at .*: there is no socket/);
-});
+}
 
 own('without a master, and with a socket of something else, it says what to do', async t => {
   const dir = temporaryDirectory(t);
@@ -252,6 +255,10 @@ own('without a master, and with a socket of something else, it says what to do',
   assertFailed(await cli([ 'status', '--socket', babbling ]), 3, /is not the control socket of egg-cluster-rs/);
   const web = await foreignServer(t, connection => connection.end('HTTP/1.1 200 OK\r\nconnection: close\r\n\r\n<html>'));
   assertFailed(await cli([ 'status', '--socket', web ]), 3, /is not the control socket of egg-cluster-rs/);
+  const polite = await foreignServer(t, connection => connection.end('HTTP/1.1 200 OK\r\nconnection: close\r\n\r\n{}\n'));
+  for (const name of [ 'status', 'top', 'events', 'logs', 'stop' ]) {
+    assertFailed(await cli([ name, '--socket', polite ]), 3, /is not the control socket of egg-cluster-rs/);
+  }
   const silent = await foreignServer(t, () => {});
   assertFailed(await cli([ 'status', '--socket', silent ]), 3, /gives no answer within 10 seconds/, /SIGSTOP/);
 });

@@ -8,7 +8,7 @@ const os = require('os');
 const path = require('path');
 const { version } = require('../../package.json');
 const native = require('../native');
-const { ask } = require('./client');
+const { statusOf } = require('./client');
 const { allSockets } = require('./find');
 const { CliError } = require('./failure');
 const { bytes, clean, wrap } = require('./text');
@@ -155,7 +155,7 @@ async function masters() {
 async function masterFindings(socket) {
   let report;
   try {
-    report = await ask(socket, 'GET', '/status');
+    report = await statusOf(socket);
   } catch (err) {
     return [ warn(err.message, err.hint) ];
   }

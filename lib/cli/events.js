@@ -4,7 +4,7 @@
 
 const util = require('util');
 const Reporter = require('../reporter');
-const { ask, follow } = require('./client');
+const { eventOf, follow, statusOf } = require('./client');
 const { clean } = require('./text');
 
 /** Too long for a line, or told by the other words of it. */
@@ -13,7 +13,7 @@ const LEVEL_COLOURS = { WARN: 'yellow', ERROR: 'red' };
 
 async function events({ socket, out, paint }, { json }) {
   await follow(socket, '/events', line => {
-    if (line !== '') out(json ? line : eventText(JSON.parse(line), paint));
+    if (line !== '') out(json ? line : eventText(eventOf(line, socket), paint));
   });
 }
 
@@ -23,9 +23,9 @@ async function logs({ socket, out, paint }, { json }) {
     await events({ socket, out, paint }, { json });
     return;
   }
-  const reporter = logReporter((await ask(socket, 'GET', '/status')).pid, out, paint);
+  const reporter = logReporter((await statusOf(socket)).pid, out, paint);
   await follow(socket, '/events', line => {
-    if (line !== '') reporter.report(JSON.parse(line));
+    if (line !== '') reporter.report(eventOf(line, socket));
   });
 }
 

@@ -62,6 +62,8 @@ class Screen {
     endings.forEach(([ signal, end ]) => process.on(signal, end));
     this.output.on('resize', onResize);
     this.input.on('data', onKey);
+    // The terminal is gone.
+    this.input.on('error', this.quit);
     this.enter();
     try {
       for (;;) {
@@ -75,6 +77,7 @@ class Screen {
     } finally {
       this.leave();
       this.input.removeListener('data', onKey);
+      this.input.removeListener('error', this.quit);
       this.input.pause();
       this.output.removeListener('resize', onResize);
       endings.forEach(([ signal, end ]) => process.removeListener(signal, end));

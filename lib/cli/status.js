@@ -2,7 +2,7 @@
 
 /** `status` and `list`: what is. */
 
-const { ask, request } = require('./client');
+const { statusOf } = require('./client');
 const { CliError } = require('./failure');
 const { allSockets } = require('./find');
 const { Screen } = require('./screen');
@@ -23,7 +23,7 @@ const LIST_HEAD = [ 'PID', 'PHASE', 'READY', 'UPTIME', 'ADDRESS', 'DIRECTORY', '
  */
 async function status(context, place, { json, watch }) {
   const seconds = watch === true ? 2 : watch;
-  const look = () => ask(context.socket, 'GET', '/status');
+  const look = () => statusOf(context.socket);
   if (json) {
     const shown = report => JSON.stringify(place === undefined ? report : placeOf(report, place), null, seconds ? 0 : 2);
     await repeat(seconds, async () => context.out(shown(await look())));
@@ -99,7 +99,8 @@ function connectionText({ connections, hold }, paint) {
 }
 
 /** What is wrong where workers die again and again. */
-function restartTexts({ phase, restartLimitExceeded, restarts: { recent, limit, periodMs, noneReadyMs, givesUpInMs } }) {
+function restartTexts({ phase, restartLimitExceeded, restarts }) {
+  const { recent, limit, periodMs, noneReadyMs, givesUpInMs } = restarts;
   const lines = [];
   if (restartLimitExceeded) {
     const count = `${recent > limit ? 'more than ' : ''}${Math.min(recent, limit)} within ${duration(periodMs)}`;
@@ -265,9 +266,7 @@ async function list(context, { json }) {
 
 async function look(socket) {
   try {
-    const { status: code, json } = await request(socket, 'GET', '/status');
-    if (code === 200 && typeof json.phase === 'string') return { socket, report: json };
-    return { socket, error: json.error || `HTTP ${code}` };
+    return { socket, report: await statusOf(socket) };
   } catch (err) {
     return { socket, error: err.message };
   }

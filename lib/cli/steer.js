@@ -3,7 +3,7 @@
 /** `reload`, `restart`, `scale`, `pause`, `resume` and `stop`: what shall be. */
 
 const net = require('net');
-const { ask } = require('./client');
+const { ask, statusOf } = require('./client');
 const { CliError, EXIT } = require('./failure');
 const { duration } = require('./text');
 
@@ -47,7 +47,7 @@ async function awaitReload(context, teller, number, wait, what) {
   }
   const progress = new Progress(text => teller.progress(text));
   for (;;) {
-    const report = await ask(context.socket, 'GET', '/status');
+    const report = await statusOf(context.socket);
     const { reload: current, lastReload: last, phase } = report;
     if (current && current.number === number) progress.show(report);
     if (last && last.number >= number) {
@@ -112,7 +112,7 @@ async function scale(context, workers, { wait, json }) {
     return;
   }
   for (;;) {
-    const { slots, others, phase } = await ask(context.socket, 'GET', '/status');
+    const { slots, others, phase } = await statusOf(context.socket);
     if (phase !== 'running') throw new CliError(`the master is ${phase}`);
     const died = slots.find(({ waiting, lastExit, process }) => waiting && lastExit && !process);
     if (died) throw new CliError(`a worker of slot ${died.slot} has died; the master goes on trying`, { hint: 'egg-cluster-rs status tells how it ended' });
@@ -138,7 +138,7 @@ async function resume(context, { json }) {
 /** Ends the cluster, and waits until nothing of it is left. */
 async function stop(context, { wait, timeout, json }) {
   const teller = new Teller(context, json);
-  const report = await ask(context.socket, 'GET', '/status');
+  const report = await statusOf(context.socket);
   await ask(context.socket, 'POST', '/stop');
   if (wait === false) {
     teller.outcome('stopping', { result: 'begun' });
@@ -167,7 +167,7 @@ async function awaitEnd(context, first, deadline) {
     }
     await sleep(LOOK_MS);
     try {
-      report = await ask(context.socket, 'GET', '/status');
+      report = await statusOf(context.socket);
     } catch (err) {
       if (err instanceof CliError && err.exitCode === EXIT.unreachable) return [ ...pids ];
       throw err;

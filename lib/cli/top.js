@@ -2,7 +2,7 @@
 
 /** `top`: who uses how much of the machine, now and in the last looks. */
 
-const { ask } = require('./client');
+const { statusOf } = require('./client');
 const { headline, notes, places, cpuShare, watchScreen, repeat, STATE_COLOURS } = require('./status');
 const { bytes, fit, sparkline, table, width } = require('./text');
 
@@ -40,7 +40,7 @@ const LAYOUTS = [
 async function top(context, { seconds }) {
   const history = new History();
   const look = async () => {
-    history.add(await ask(context.socket, 'GET', '/status'));
+    history.add(await statusOf(context.socket));
     return history;
   };
   if (context.terminal) {
