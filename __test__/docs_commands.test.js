@@ -84,7 +84,11 @@ function installedApp(t) {
 function stubs(modules) {
   const dir = path.join(path.dirname(modules), 'stubs');
   fs.mkdirSync(dir);
-  fs.writeFileSync(path.join(dir, 'npx'), `#!/bin/sh\nname=$1; shift\nexec "${modules}/.bin/$name" "$@"\n`, { mode: 0o755 });
+  const program = (name, text) => fs.writeFileSync(path.join(dir, name), `#!/bin/sh\n${text}\n`, { mode: 0o755 });
+  program('npx', `name=$1; shift\nexec "${modules}/.bin/$name" "$@"`);
+  // The Node under test may be too old for the npm that is there.
+  const { EGG_CLUSTER_TEST_NPM_PATH: npmPath } = process.env;
+  if (npmPath) program('npm', `PATH="${npmPath}:$PATH" exec "${npmPath}/npm" "$@"`);
   return dir;
 }
 

@@ -8,6 +8,7 @@ const { randomUUID } = require('crypto');
 const { poll } = require('./processes');
 
 const DEADLINE = 30000;
+const BETWEEN = '=== and the same again ===';
 
 /** Whether terminals can be had here. */
 function hasTmux() {
@@ -44,8 +45,10 @@ class Terminal {
 
   /** Whether a line was longer than the pane, so that it goes on in the next row. */
   isWrapped() {
-    const end = /[ \n]+$/gm;
-    return this.tmux('capture-pane', '-J', '-p').replace(end, '') !== this.tmux('capture-pane', '-p').replace(end, '');
+    // Both in one go, so that nothing is drawn in between.
+    const both = this.tmux('capture-pane', '-J', '-p', ';', 'display-message', '-p', BETWEEN, ';', 'capture-pane', '-p');
+    const [ joined, plain ] = both.split(`${BETWEEN}\n`).map(text => text.replace(/[ \n]+$/gm, ''));
+    return joined !== plain;
   }
 
   /** `alternate`: a program has the screen for itself; `cursor`: it is to be seen. */
