@@ -105,6 +105,21 @@ own('what is drawn follows the master: load, and the size of the terminal', asyn
   assert.deepStrictEqual(terminal.state(), { alternate: false, cursor: true });
 });
 
+own('Ctrl-Z gives the terminal back for as long as it is stopped', async t => {
+  const app = await t.ready({ options: { env: 'prod', workers: 1 } });
+  const { terminal, run } = await shell(t, app, SIZES[0]);
+  run('top --interval 0.2');
+  await terminal.shows(/^0 .* ready/m);
+  terminal.press('C-z');
+  await assertRestored(terminal, 148);
+  terminal.press('fg', 'Enter');
+  await terminal.shows(/^0 .* ready/m);
+  assert.deepStrictEqual(terminal.state(), { alternate: true, cursor: false });
+  terminal.press('q');
+  await terminal.shows(/^typed-2$/m);
+  assert.deepStrictEqual(terminal.state(), { alternate: false, cursor: true });
+});
+
 own('the terminal is given back also at SIGTERM, and when the master ends', async t => {
   const app = await t.ready({ options: { env: 'prod', workers: 1 } });
   const { terminal, run, pid } = await shell(t, app, SIZES[0]);

@@ -14,6 +14,7 @@ const END_OF_LINE = '\u001b[K';
 const END_OF_SCREEN = '\u001b[J';
 
 const CTRL_C = '\u0003';
+const CTRL_Z = '\u001a';
 const QUIT = [ 'q', 'Q', CTRL_C ];
 /** Keys that move the view, and by how many lines; Infinity: a page. */
 const MOVES = {
@@ -128,6 +129,10 @@ class Screen {
   key(key) {
     if (QUIT.includes(key)) {
       this.quit();
+    } else if (key === CTRL_Z) {
+      // As the terminal would do it: who has started this, such as npx, is stopped as well.
+      this.leave();
+      process.kill(0, 'SIGTSTP');
     } else if (MOVES[key] !== undefined) {
       const page = this.room();
       this.offset += Math.max(-page, Math.min(page, MOVES[key]));

@@ -15,6 +15,8 @@ const NUMBER = /^(-|[\d.]+( ?[a-zA-Z%]+)?)?$/;
 /** Characters that take two columns of a terminal, and those that take none. */
 const WIDE = /^[\u1100-\u115f\u2e80-\ua4cf\uac00-\ud7a3\uf900-\ufaff\ufe30-\ufe6f\uff00-\uff60\uffe0-\uffe6\u{1f300}-\u{1faff}\u{20000}-\u{3fffd}]$/u;
 const NO_WIDTH = /^[\p{Mn}\p{Me}\u200b-\u200d]$/u;
+/** What is one column each, as most is: ASCII and the bars. */
+const SIMPLE = /^[ -~▁-█]*$/;
 const GAP = '  ';
 
 const UNICODE = { bars: '▁▂▃▄▅▆▇█', cut: '…' };
@@ -49,8 +51,10 @@ function clean(text) {
 
 /** @return {number} the columns that a text takes */
 function width(text) {
+  const shown = text.replace(ESCAPES, '');
+  if (SIMPLE.test(shown)) return shown.length;
   let columns = 0;
-  for (const char of text.replace(ESCAPES, '')) columns += widthOf(char);
+  for (const char of shown) columns += widthOf(char);
   return columns;
 }
 

@@ -124,10 +124,12 @@ function topLines({ report, rows, accepted }, paint, columns) {
 function rowLines(rows, paint, columns) {
   const room = Number.isFinite(columns) ? columns : 100;
   for (const layout of LAYOUTS) {
-    for (let bars = REMEMBERED; bars >= SHORTEST_BARS; bars--) {
-      const lines = layoutLines(layout, rows, paint, bars);
-      if (lines.every(line => width(line) <= room)) return lines;
-    }
+    const shortest = layoutLines(layout, rows, paint, SHORTEST_BARS);
+    // What room is left makes the bars longer.
+    const spare = room - Math.max(...shortest.map(width));
+    if (spare < 0) continue;
+    const withBars = layout.filter(name => name.endsWith('*')).length;
+    return layoutLines(layout, rows, paint, Math.min(REMEMBERED, SHORTEST_BARS + Math.floor(spare / Math.max(1, withBars))));
   }
   return layoutLines(LAYOUTS[LAYOUTS.length - 1], rows, paint, 0).map(line => fit(line, room));
 }
