@@ -7,21 +7,30 @@ const fs = require('fs');
 const net = require('net');
 const os = require('os');
 const path = require('path');
+const { spawnSync } = require('child_process');
 const { ownOnly } = require('./helper/test');
-const { cli, startCli } = require('./helper/cli');
-const { status } = require('./helper/control');
+const { PROGRAM, cli, startCli } = require('./helper/cli');
+const { status, until } = require('./helper/control');
 const { get, tryConnect } = require('./helper/http');
 const { freePort } = require('./helper/ports');
-const { poll } = require('./helper/processes');
+const { kill, poll } = require('./helper/processes');
 const { version } = require('../package.json');
 
 const production = { env: 'prod' };
+const NOBODY = 65534;
 const own = (name, ...rest) => ownOnly('there is no command line', name, ...rest);
 
 function temporaryDirectory(t) {
   const dir = fs.realpathSync(fs.mkdtempSync(path.join(os.tmpdir(), 'egg-cluster-test-')));
   t.after(() => fs.rmSync(dir, { recursive: true, force: true }));
   return dir;
+}
+
+/** Why nobody else can run the command line here, if so. */
+function noOtherUser() {
+  if (process.getuid() !== 0) return 'only root can be another user';
+  const { status: code } = spawnSync(process.execPath, [ PROGRAM, '--version' ], { uid: NOBODY, gid: NOBODY, cwd: '/', env: {} });
+  return code === 0 ? false : 'no other user can run this Node and this package';
 }
 
 /** A server that is no master, on a unix socket. */
@@ -59,6 +68,86 @@ own('status shows the master and its workers, as a table and as JSON', async t =
   assert.match(list.out, new RegExp(`^ *${app.pid} +running +2/2 .* ${app.options.baseDir} `, 'm'));
 });
 
+own('status of one place, top, and colours where they are asked for', async t => {
+  const app = await t.ready({ options: { ...production, workers: 1 } });
+  const at = [ '--socket', app.socket ];
+  const [ pid ] = await app.workerPids();
+  const slot = await cli([ 'status', '0', ...at ]);
+  assert.deepStrictEqual([ slot.code, slot.err ], [ 0, '' ]);
+  assert.match(slot.out, new RegExp(`^slot 0\nprocess +app worker \\d+, pid ${pid}\n`));
+  const agent = JSON.parse((await cli([ 'status', 'agent', '--json', ...at ])).out);
+  assert.strictEqual(agent.process.pid, await app.agentPid());
+  assertFailed(await cli([ 'status', '1', ...at ]), 1, /there is no slot 1: the slots are 0 to 0/, /agent/);
+  assert.ok((await cli([ 'status', ...at ], { env: { FORCE_COLOR: '1' } })).out.includes('\u001b[32mrunning\u001b[0m'));
+
+  const top = startCli([ 'top', '--interval', '0.2', ...at ]);
+  t.after(() => top.child.kill('SIGKILL'));
+  const line = new RegExp(`^0 +${pid} +ready +\\d+% .* MB `, 'm');
+  assert.ok(await poll(() => line.test(top.result.out), 20000), 'the share of a processor is known from the second look on');
+  assert.ok(!top.result.out.includes('\u001b'), 'what is no terminal gets no orders');
+  await app.close();
+  const ended = await top.ended;
+  assertFailed(ended, 3, /cannot reach a master at /);
+});
+
+own('who has read enough of it may close the pipe', async t => {
+  const app = await t.ready({ options: { ...production, workers: 1 } });
+  const top = startCli([ 'top', '--interval', '0.1', '--socket', app.socket ]);
+  t.after(() => top.child.kill('SIGKILL'));
+  await new Promise(resolve => top.child.stdout.once('data', resolve));
+  top.child.stdout.destroy();
+  const { code, err } = await top.ended;
+  assert.deepStrictEqual([ code, err ], [ 0, '' ]);
+});
+
+own('programs are told the outcome as JSON', async t => {
+  const app = await t.ready({ options: { ...production, workers: 1 } });
+  const ask = async (...args) => {
+    const { code, out, err } = await cli([ ...args, '--json', '--socket', app.socket ]);
+    assert.deepStrictEqual([ code, err ], [ 0, '' ]);
+    return JSON.parse(out);
+  };
+  const { tookMs, ...reload } = await ask('reload');
+  assert.deepStrictEqual(reload, { result: 'done', reload: 1 });
+  assert.ok(tookMs > 0);
+  assert.deepStrictEqual(await ask('restart', '0', '--no-wait'), { result: 'begun', reload: 2 });
+  await until(app.socket, ({ lastReload }) => lastReload.number === 2);
+  assert.deepStrictEqual(await ask('scale', '1'), { result: 'unchanged', workers: 1 });
+  assert.deepStrictEqual(await ask('scale', '2'), { result: 'done', workers: 2 });
+  assert.deepStrictEqual([ await ask('pause'), await ask('pause'), await ask('resume') ], [ { result: 'done' }, { result: 'unchanged' }, { result: 'done' } ]);
+  assert.deepStrictEqual(await ask('stop'), { result: 'done' });
+  assert.deepStrictEqual(await app.end(), { code: 0, signal: null });
+});
+
+own('another user is told that it may not, and the master serves on', { skip: noOtherUser() }, async t => {
+  const app = await t.ready({ options: { ...production, workers: 1 } });
+  fs.chmodSync(app.home, 0o755);
+  const other = { uid: NOBODY, gid: NOBODY, cwd: '/' };
+  assertFailed(await cli([ 'status', '--socket', app.socket ], other), 3, /cannot reach a master at .*: no permission/, /as the user of the master, or as root/);
+  fs.chmodSync(app.socket, 0o666);
+  assertFailed(await cli([ 'stop', '--socket', app.socket ], other), 3, /only the user of the master, and root, may/, /as the user of the master/);
+  assert.strictEqual((await get(app.port)).status, 200);
+});
+
+own('logs are the lines that the master logs', async t => {
+  const app = await t.ready({ options: { ...production, workers: 1 } });
+  const logs = startCli([ 'logs', '--socket', app.socket ]);
+  t.after(() => logs.child.kill('SIGKILL'));
+  assert.ok(await poll(async () => {
+    await cli([ 'pause', '--socket', app.socket ]);
+    await cli([ 'resume', '--socket', app.socket ]);
+    return logs.result.out.includes('resumed');
+  }, 20000));
+  const mark = app.mark();
+  const [ pid ] = await app.workerPids();
+  kill(pid, 'SIGKILL');
+  const line = new RegExp(`\\[master\\] app_worker#1:${pid} died \\(code: null, signal: SIGKILL, .*\\), current workers: .*`);
+  const [ text ] = await app.stderr(line, mark);
+  assert.ok(await poll(() => logs.result.out.includes(text), 20000), logs.result.out);
+  await app.close();
+  assert.strictEqual((await logs.ended).code, 0);
+});
+
 own('a master is found by its directory, its socket and its pid file', async t => {
   const pidFile = path.join(temporaryDirectory(t), 'master.pid');
   const app = await t.ready({ options: { ...production, pidFile } });
@@ -72,6 +161,8 @@ own('a master is found by its directory, its socket and its pid file', async t =
   assertFailed(await cli([ 'status' ], { cwd: second.options.baseDir }), 2, /2 masters run in /, /choose one with --socket/);
   await third.close();
   assert.strictEqual((await cli([ 'status' ], { cwd: second.options.baseDir })).code, 0);
+  const fromEnv = await cli([ 'status', '--json' ], { cwd: path.dirname(app.socket), env: { EGG_CLUSTER_RS_CONTROL: path.basename(app.socket) } });
+  assert.strictEqual(JSON.parse(fromEnv.out).pid, app.pid, 'where the master reads it, the command line does');
 });
 
 own('restart, scale, pause and resume do what they say, and wait for it', async t => {
@@ -108,6 +199,10 @@ own('reload tells its progress, and fails with the reason when it is rolled back
   assert.ok(now.every(pid => !old.includes(pid)));
   fs.writeFileSync(flag, '');
   assertFailed(await cli([ 'reload', '--socket', app.socket ]), 1, /reload failed: the new worker app_worker#\d+ failed/, /the old workers go on serving/);
+  const asJson = await cli([ 'reload', '--json', '--socket', app.socket ]);
+  assert.strictEqual(asJson.code, 1);
+  const { result, reason } = JSON.parse(asJson.out);
+  assert.deepStrictEqual([ result, typeof reason ], [ 'failed', 'string' ]);
   assert.deepStrictEqual(await app.workerPids(), now);
 });
 
@@ -130,8 +225,11 @@ own('events are followed until the master ends', async t => {
   assert.match(ofText.out, /^\d\d:\d\d:\d\d closing-apps timeoutMs=\d+$/m);
 });
 
-own('stop waits until the processes are gone and the port is free', async t => {
-  const app = await t.ready({ options: { ...production, workers: 2 } });
+own('stop waits until the processes are gone and the port is free', t => assertStops(t, {}));
+own('and so it does in sticky mode', t => assertStops(t, { sticky: true }));
+
+async function assertStops(t, options) {
+  const app = await t.ready({ options: { ...production, workers: 2, ...options } });
   const members = app.members();
   const { code, out, err } = await cli([ 'stop', '--socket', app.socket ]);
   assert.deepStrictEqual([ code, out, err ], [ 0, 'stopped\n', '' ]);
@@ -139,7 +237,7 @@ own('stop waits until the processes are gone and the port is free', async t => {
   for (const pid of members) assert.throws(() => process.kill(pid, 0), { code: 'ESRCH' });
   assert.deepStrictEqual(await app.end(), { code: 0, signal: null });
   assertFailed(await cli([ 'stop', '--socket', app.socket ]), 3, /cannot reach a master at .*: there is no socket/);
-});
+}
 
 own('without a master, and with a socket of something else, it says what to do', async t => {
   const dir = temporaryDirectory(t);
@@ -157,6 +255,10 @@ own('without a master, and with a socket of something else, it says what to do',
   assertFailed(await cli([ 'status', '--socket', babbling ]), 3, /is not the control socket of egg-cluster-rs/);
   const web = await foreignServer(t, connection => connection.end('HTTP/1.1 200 OK\r\nconnection: close\r\n\r\n<html>'));
   assertFailed(await cli([ 'status', '--socket', web ]), 3, /is not the control socket of egg-cluster-rs/);
+  const polite = await foreignServer(t, connection => connection.end('HTTP/1.1 200 OK\r\nconnection: close\r\n\r\n{}\n'));
+  for (const name of [ 'status', 'top', 'events', 'logs', 'stop' ]) {
+    assertFailed(await cli([ name, '--socket', polite ]), 3, /is not the control socket of egg-cluster-rs/);
+  }
   const silent = await foreignServer(t, () => {});
   assertFailed(await cli([ 'status', '--socket', silent ]), 3, /gives no answer within 10 seconds/, /SIGSTOP/);
 });
@@ -178,12 +280,16 @@ own('a wrong command line is refused with what there is', async () => {
     [ [ 'scale', '0' ], /a whole number from 1/ ],
     [ [ 'scale', '1e3' ], /a whole number from 1/ ],
     [ [ 'status', '--watch', '0' ], /a number of seconds/ ],
+    [ [ 'status', '-1' ], /unknown option '-1'/ ],
+    [ [ 'status', 'one' ], /the number of a slot, from 0, or "agent"/ ],
+    [ [ 'top', '--interval', 'often' ], /a number of seconds/ ],
+    [ [ 'completion', 'tcsh' ], /Allowed choices are bash, zsh, fish/ ],
     [ [ 'status', '--dir', '.', '--socket', 'x' ], /cannot be used with/ ],
   ];
   for (const [ args, message ] of wrong) assertFailed(await cli(args), 2, message, /--help|Did you mean/);
   const help = await cli([ '--help' ]);
   assert.strictEqual(help.code, 0);
-  for (const name of [ 'status', 'top', 'events', 'list', 'doctor', 'reload', 'restart', 'scale', 'pause', 'resume', 'stop' ]) {
+  for (const name of [ 'status', 'top', 'events', 'logs', 'list', 'completion', 'doctor', 'reload', 'restart', 'scale', 'pause', 'resume', 'stop' ]) {
     assert.match(help.out, new RegExp(`^ {2}${name}\\b`, 'm'));
     assert.strictEqual((await cli([ name, '--help' ])).code, 0);
   }

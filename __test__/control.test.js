@@ -65,13 +65,30 @@ own('status tells of the master, the agent and each slot', async t => {
     assert.strictEqual(process.state, 'ready');
     assert.strictEqual(restarts, 0);
     assert.ok(process.uptimeMs >= process.stateForMs);
-    assert.ok(process.heardAgoMs >= 0 && process.outboxBytes === 0);
+    assert.ok(process.heardAgoMs >= 0 && process.outboxBytes === 0 && process.outboxMessages === 0);
     if (fs.existsSync('/proc/self/stat')) assert.ok(process.rssBytes > 10e6 && process.cpuMs > 0, JSON.stringify(process));
   }
   kill(workers[1], 'SIGKILL');
   const after = await until(app.socket, ({ slots }) => slots[1].restarts === 1 && slots[1].process && slots[1].process.state === 'ready');
   assert.strictEqual(after.slots[1].lastExit.signal, 'SIGKILL');
   assert.strictEqual(after.slots[1].lastExit.pid, workers[1]);
+  assert.ok(after.slots[1].lastExitAgoMs > 0 && after.slots[0].lastExitAgoMs === null);
+  assert.strictEqual(after.restarts.recent, 1);
+});
+
+own('docs/control.md shows the members of the status, and all of them', async t => {
+  const app = await t.ready({ options: { ...production, workers: 2 } });
+  const report = await until(app.socket, ({ slots }) => slots.every(({ process }) => process && process.requests !== null));
+  const text = fs.readFileSync(path.join(__dirname, '../docs/control.md'), 'utf8');
+  const [ slot, whole ] = [ ...text.split('### Status')[1].matchAll(/```json\n([^]*?)```/g) ].map(match => JSON.parse(match[1]));
+  const names = object => Object.keys(object).sort();
+  assert.deepStrictEqual(names(slot), names(report.slots[1]));
+  for (const name of [ 'process', 'counters' ]) assert.deepStrictEqual(names(slot[name]), names(report.slots[1][name]), name);
+  assert.deepStrictEqual(names(whole), names(report));
+  for (const name of [ 'connections', 'restarts', 'hold', 'control', 'master' ]) {
+    assert.deepStrictEqual(names(whole[name]), names(report[name]), name);
+  }
+  assert.deepStrictEqual(names(whole.listeners[0]), names(report.listeners[0]));
 });
 
 own('the counters add up to what a load generator has sent', async t => {
@@ -262,6 +279,30 @@ own('what is huge, slow, unknown or too much is refused, and the master serves o
   assert.strictEqual((await get(app.port)).status, 200);
   many.forEach(socket => socket.destroy());
   assert.ok(await poll(async () => (await ask(app.socket, 'GET', '/healthz')).status === 200, 10000));
+});
+
+own('who sends a head or a body too slowly is sent away, while others are served', async t => {
+  const app = await t.ready({ options: { ...production, workers: 1 } });
+  const said = async text => {
+    const socket = net.connect(app.socket);
+    t.after(() => socket.destroy());
+    socket.write(text);
+    const chunks = [];
+    for await (const chunk of socket) chunks.push(chunk);
+    return String(Buffer.concat(chunks));
+  };
+  const slow = Promise.all([
+    said('GET /status HTTP/1.1\r\nhost: x\r\n'),
+    said('POST /scale HTTP/1.1\r\nhost: x\r\nconnection: close\r\ncontent-length: 20\r\n\r\n{"work'),
+    said(''),
+  ]);
+  for (let i = 0; i < 20; i++) assert.strictEqual((await ask(app.socket, 'GET', '/healthz')).status, 200);
+  assert.strictEqual((await get(app.port)).status, 200);
+  const [ head, body, nothing ] = await slow;
+  assert.match(head, /^(HTTP\/1\.1 408 |$)/);
+  assert.match(body, /^HTTP\/1\.1 408 [^]*the body has not come in time/);
+  assert.match(nothing, /^(HTTP\/1\.1 408 |$)/);
+  assert.strictEqual((await status(app.socket)).slots.length, 1);
 });
 
 own('over TCP there are probes and metrics, and nothing else', async t => {

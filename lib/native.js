@@ -106,4 +106,4 @@ function lddSaysMusl() {
   }
 }
 
-module.exports = { load, loadError, hasTarget, currentTarget, SUPPORTED_TARGETS };
+module.exports = { load, loadError, hasTarget, currentTarget, SUPPORTED_TARGETS, PACKAGE_PREFIX };

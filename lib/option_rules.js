@@ -1,7 +1,7 @@
 'use strict';
 
 /**
- * What each option of startCluster may be. The list is complete: index.d.ts and the README
+ * What each option of startCluster may be. The list is complete: index.d.ts and docs/options.md
  * have the same names, which a unit test sees to. Unknown options are nobody's to judge.
  */
 

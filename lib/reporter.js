@@ -21,13 +21,15 @@ class Reporter {
    * @param {string} context.frameworkName
    * @param {{info: Function, error: Function}} [context.console] - for cfork's lines
    * @param {Object} [context.lines] - lines by event type that go before those of this file
+   * @param {number} [context.pid] - of the master
    */
-  constructor({ logger, log, options, frameworkName, console = global.console, lines = {} }) {
+  constructor({ logger, log, options, frameworkName, console = global.console, lines = {}, pid = process.pid }) {
     this.logger = logger;
     this.log = log;
     this.options = options;
     this.frameworkName = frameworkName;
     this.console = console;
+    this.pid = pid;
     this.lines = { ...LINES, ...lines };
     /** How many app workers have lost their channel; cfork's lines tell it. */
     this.disconnects = 0;
@@ -70,7 +72,7 @@ class Reporter {
   }
 
   #cfork(method, format, ...args) {
-    this.console[method](`[%s] [cfork:master:%s] ${format}`, logDate(), process.pid, ...args);
+    this.console[method](`[%s] [cfork:master:%s] ${format}`, logDate(), this.pid, ...args);
   }
 }
 
@@ -319,4 +321,4 @@ function logDate() {
     `${pad(now.getHours())}:${pad(now.getMinutes())}:${pad(now.getSeconds())}.${pad(now.getMilliseconds(), 3)}`;
 }
 
-module.exports = Object.assign(Reporter, { reportClosing, namedError, roleName, childName });
+module.exports = Object.assign(Reporter, { reportClosing, namedError, roleName, childName, logDate });

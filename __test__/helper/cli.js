@@ -7,9 +7,9 @@ const PROGRAM = path.join(__dirname, '../../bin/egg-cluster-rs.js');
 const DEADLINE = 60000;
 
 /** Starts the command line: the child, and a promise of `{ code, out, err }`. */
-function startCli(args, { cwd, env = {} } = {}) {
+function startCli(args, { cwd, uid, gid, env = {} } = {}) {
   const child = spawn(process.execPath, [ PROGRAM, ...args ], {
-    cwd, env: { ...process.env, NO_COLOR: undefined, FORCE_COLOR: undefined, ...env }, stdio: [ 'ignore', 'pipe', 'pipe' ],
+    cwd, uid, gid, env: { ...process.env, NO_COLOR: undefined, FORCE_COLOR: undefined, ...env }, stdio: [ 'ignore', 'pipe', 'pipe' ],
   });
   const result = { code: null, out: '', err: '' };
   for (const [ name, stream ] of [ [ 'out', child.stdout ], [ 'err', child.stderr ] ]) {
@@ -33,4 +33,4 @@ function cli(args, options) {
   return startCli(args, options).ended;
 }
 
-module.exports = { cli, startCli };
+module.exports = { PROGRAM, cli, startCli };

@@ -20,8 +20,10 @@ let next = FIRST + (process.pid * 41) % (LAST - FIRST);
 async function freePort() {
   for (let tries = 0; tries < LAST - FIRST; tries++) {
     next = next >= LAST ? FIRST : next + 1;
-    if (lock(next)) {
-      if (await isFree(next)) return next;
+    // Others may ask while this one waits.
+    const port = next;
+    if (lock(port)) {
+      if (await isFree(port)) return port;
     }
   }
   throw new Error(`no free port between ${FIRST} and ${LAST}`);

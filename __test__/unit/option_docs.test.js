@@ -1,7 +1,7 @@
 'use strict';
 
-// The names and types of the options stand in three places: index.d.ts, lib/options.js and the
-// README. This test reads all of them, and has no list of its own.
+// The names and types of the options stand in three places: index.d.ts, lib/options.js and
+// docs/options.md. This test reads all of them, and has no list of its own.
 
 const assert = require('assert');
 const fs = require('fs');
@@ -29,22 +29,22 @@ function typeText(type, source) {
   return parts.map(part => part.getText(source)).filter(text => text !== 'null').join(' | ');
 }
 
-/** @return {Map<string, {type: string, cells: string[]}>} the table of the README */
-function readmeTable() {
-  const section = read('README.md').split('\n## Options\n')[1].split('\n## ')[0];
+/** @return {Map<string, {type: string, cells: string[]}>} the table of docs/options.md */
+function optionTable() {
+  const section = read('docs/options.md').split('\n# By flag')[0];
   const rows = section.split('\n').filter(line => line.startsWith('| `')).map(line => line.split('|').slice(1, -1).map(cell => cell.trim()));
   return new Map(rows.map(([ name, type, ...cells ]) => [ name.replace(/`/g, ''), { type: type.replace(/ or /g, ' | '), cells } ]));
 }
 
-test('index.d.ts, lib/options.js and the README have the same options', () => {
+test('index.d.ts, lib/options.js and docs/options.md have the same options', () => {
   const typed = [ ...membersOf('ClusterOptions').keys() ];
   assert.ok(typed.length > 20, `read only ${typed}`);
   assert.deepStrictEqual([ ...OPTION_NAMES ].sort(), [ ...typed ].sort());
-  assert.deepStrictEqual([ ...readmeTable().keys() ].sort(), [ ...typed ].sort());
+  assert.deepStrictEqual([ ...optionTable().keys() ].sort(), [ ...typed ].sort());
 });
 
-test('the README names the type that index.d.ts gives, and says what each option is', () => {
-  const table = readmeTable();
+test('docs/options.md names the type that index.d.ts gives, and says what each option is', () => {
+  const table = optionTable();
   for (const [ name, { type } ] of membersOf('ClusterOptions')) {
     assert.strictEqual(table.get(name).type, type, name);
     const [ , from, meaning ] = table.get(name).cells;
@@ -61,8 +61,8 @@ test('index.d.ts documents each option, and each key of those that are objects',
   }
 });
 
-test('the README names the keys of our own options that index.d.ts has', () => {
-  const table = readmeTable();
+test('docs/options.md names the keys of our own options that index.d.ts has', () => {
+  const table = optionTable();
   for (const name of [ 'sticky', 'drain', 'prestart', 'restart', 'hold', 'limits', 'watchdog', 'control' ]) {
     const [ , interfaceName ] = /(\w+Options)/.exec(table.get(name).type);
     const [ , keys ] = /\{ ([^}]+) \}/.exec(table.get(name).cells[2]);

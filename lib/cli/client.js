@@ -44,6 +44,24 @@ async function ask(socket, method, target, body) {
 }
 
 /**
+ * @param {string} socket
+ * @return {Promise<Object>} the status of the master
+ * @throws {CliError} where somebody else answers, too
+ */
+async function statusOf(socket) {
+  const report = await ask(socket, 'GET', '/status');
+  if (typeof report.phase !== 'string' || !Array.isArray(report.slots)) throw foreign(socket);
+  return report;
+}
+
+/** @return {Object} an event, of a line that {@link follow} gave; an error where it is none */
+function eventOf(line, socket) {
+  const event = parse(line, socket);
+  if (typeof event.type !== 'string') throw foreign(socket);
+  return event;
+}
+
+/**
  * Follows an answer without end, line by line.
  *
  * @param {string} socket
@@ -63,9 +81,11 @@ async function follow(socket, target, onLine) {
     for await (const chunk of response) {
       const lines = (rest + chunk).split('\n');
       rest = lines.pop();
+      if (rest.length > MAX_ANSWER_BYTES) throw foreign(socket);
       lines.forEach(onLine);
     }
   } catch (err) {
+    if (err instanceof CliError) throw err;
     // The master has gone without a farewell.
     if (err.code !== 'ECONNRESET') throw unreachable(socket, err);
   }
@@ -121,7 +141,8 @@ function parse(text, socket) {
 
 function refusal(status, { error }, socket) {
   if (typeof error !== 'string') return foreign(socket);
-  return new CliError(error, { exitCode: status === 403 || status === 503 ? EXIT.unreachable : EXIT.failed });
+  if (status === 403) return new CliError(error, { hint: REASONS.EACCES[1], exitCode: EXIT.unreachable });
+  return new CliError(error, { exitCode: status === 503 ? EXIT.unreachable : EXIT.failed });
 }
 
 function foreign(socket) {
@@ -139,4 +160,4 @@ function unreachable(socket, err) {
   return Object.assign(new CliError(`cannot reach a master at ${socket}: ${reason}`, { hint, exitCode: EXIT.unreachable }), { code: err.code });
 }
 
-module.exports = { request, ask, follow };
+module.exports = { request, ask, statusOf, eventOf, follow };

@@ -6,31 +6,41 @@ const fs = require('fs');
 const net = require('net');
 const os = require('os');
 const path = require('path');
+const { version } = require('../../package.json');
 const native = require('../native');
+const { statusOf } = require('./client');
 const { allSockets } = require('./find');
 const { CliError } = require('./failure');
 const { processors } = require('../processors');
-const { bytes } = require('./text');
+const { bytes, clean, wrap } = require('./text');
 
 const MARKS = { ok: [ 'green', 'ok  ' ], warn: [ 'yellow', 'warn' ], fail: [ 'red', 'FAIL' ] };
 /** What Node listens with where an application says nothing else. */
 const BACKLOG = 511;
 const FEW_DESCRIPTORS = 4096;
+/** Tasks of the kernel that a cluster needs without doubt: a Node process has about eleven threads. */
+const FEW_TASKS = 200;
+const INDENT = '      ';
+
+const MORE_DESCRIPTORS = 'each connection needs one, and on its way two: ulimit -n 65536, or LimitNOFILE= of systemd';
 
 const ok = text => ({ level: 'ok', text });
 const warn = (text, todo) => ({ level: 'warn', text, todo });
 const fail = (text, todo) => ({ level: 'fail', text, todo });
 
-async function doctor({ out, paint }, { dir, port, json }) {
+async function doctor({ out, paint, columns }, { dir, port, json }) {
   const findings = [
-    node(), binding(), ...descriptors(), ...memory(), processorCount(), ...backlog(), ...kernel(), directory(path.resolve(dir || '.')), masters(),
+    node(), binding(), ...platformPackage(), ...descriptors(), ...tasks(), ...memory(), processorCount(), ...backlog(), ...kernel(),
+    directory(path.resolve(dir || '.')), ...await masters(),
     ...(port === undefined ? [] : [ await portState(port) ]),
   ];
   if (json) {
     out(JSON.stringify(findings, null, 2));
   } else {
     for (const { level, text, todo } of findings) {
-      out(`${paint(...MARKS[level])}  ${text}${todo ? `\n      ${todo}` : ''}`);
+      const [ first, ...more ] = wrap(clean(text), columns - INDENT.length);
+      const below = [ ...more, ...(todo ? wrap(clean(todo), columns - INDENT.length) : []) ];
+      out([ `${paint(...MARKS[level])}  ${first}`, ...below.map(line => INDENT + line) ].join('\n'));
     }
   }
   const failures = findings.filter(({ level }) => level === 'fail').length;
@@ -55,12 +65,41 @@ function binding() {
   }
 }
 
+/** Where the addon comes from: the package of this platform, or a build in a checkout. */
+function platformPackage() {
+  if (!native.hasTarget()) return [];
+  const name = native.PACKAGE_PREFIX + native.currentTarget();
+  let found;
+  try {
+    found = require(`${name}/package.json`).version;
+  } catch {
+    const built = path.join(__dirname, '../..', `egg-cluster-rs.${native.currentTarget()}.node`);
+    return [ fs.existsSync(built) ? ok('the binding is one built here, without its platform package')
+      : fail(`the platform package ${name} is not installed`, 'npm install without --omit=optional, on this platform') ];
+  }
+  return [ found === version ? ok(`platform package ${name} ${found}`)
+    : warn(`platform package ${name} is of version ${found}, and this is ${version}`, 'install again: rm -rf node_modules && npm ci') ];
+}
+
 function descriptors() {
-  const [ , soft ] = /^Max open files\s+(\S+)/m.exec(read('/proc/self/limits')) || [];
-  if (soft === undefined) return [];
-  const text = `${soft} file descriptors for each process`;
-  return [ Number(soft) < FEW_DESCRIPTORS
-    ? warn(text, 'each connection needs one, and on its way two: ulimit -n 65536, or LimitNOFILE= of systemd') : ok(text) ];
+  const soft = openFiles('self');
+  if (soft === null) return [];
+  const text = `${soft} file descriptors for each process started from here`;
+  return [ soft < FEW_DESCRIPTORS ? warn(text, MORE_DESCRIPTORS) : ok(text) ];
+}
+
+function openFiles(pid) {
+  const [ , soft ] = /^Max open files\s+(\S+)/m.exec(read(`/proc/${pid}/limits`)) || [];
+  return soft === undefined ? null : Number(soft);
+}
+
+/** Processes and threads that the container may have. */
+function tasks() {
+  const limit = cgroupValue('pids.max', 'pids', 'pids.max');
+  if (limit === null || limit === 'max') return [];
+  const used = Number(cgroupValue('pids.current', 'pids', 'pids.current'));
+  const text = `tasks: the container may have ${limit}, ${used} are there`;
+  return [ Number(limit) - used < FEW_TASKS ? warn(text, 'each worker has about eleven threads: raise --pids-limit, or TasksMax= of systemd') : ok(text) ];
 }
 
 function memory() {
@@ -106,9 +145,29 @@ function directory(dir) {
   }
 }
 
-function masters() {
+/** How the masters of this host are. */
+async function masters() {
   const sockets = allSockets();
-  return ok(sockets.length === 0 ? 'no master is running that can be found' : `masters run: ${sockets.join(', ')}`);
+  if (sockets.length === 0) return [ ok('no master is running that can be found') ];
+  return [].concat(...await Promise.all(sockets.map(masterFindings)));
+}
+
+async function masterFindings(socket) {
+  let report;
+  try {
+    report = await statusOf(socket);
+  } catch (err) {
+    return [ warn(err.message, err.hint) ];
+  }
+  const { pid, version: running, baseDir, ready, notReady, phase } = report;
+  const text = `master ${pid} of ${baseDir} is ${phase}${ready ? '' : `, not ready: ${notReady}`}`;
+  const findings = [ ready ? ok(text) : warn(text, `egg-cluster-rs status --socket ${socket}`) ];
+  if (running !== version) {
+    findings.push(warn(`master ${pid} is of version ${running}, and this is ${version}`, 'it goes on with its own version until it is started again'));
+  }
+  const soft = openFiles(pid);
+  if (soft !== null && soft < FEW_DESCRIPTORS) findings.push(warn(`master ${pid} may have ${soft} file descriptors`, MORE_DESCRIPTORS));
+  return findings;
 }
 
 /** Whether a port can be had, and who has it. */

@@ -5,7 +5,7 @@
 const fs = require('fs');
 const path = require('path');
 const { execFileSync } = require('child_process');
-const { DEFAULT_PATH } = require('../control');
+const { CONTROL_ENV, DEFAULT_PATH } = require('../control');
 const { request } = require('./client');
 const { CliError, EXIT } = require('./failure');
 
@@ -20,7 +20,10 @@ const NAME = /^egg-cluster-rs(\.[\d-]+)?\.sock$/;
 async function findSocket({ socket, pidFile, dir }) {
   if (socket !== undefined) return path.resolve(socket);
   if (pidFile !== undefined) return socketOfPid(readPid(path.resolve(pidFile)));
-  return socketOfDirectory(path.resolve(dir === undefined ? '.' : dir));
+  const base = path.resolve(dir === undefined ? '.' : dir);
+  // As the master itself reads it.
+  const { [CONTROL_ENV]: fromEnv } = process.env;
+  return fromEnv && fromEnv !== 'false' ? path.resolve(base, fromEnv) : socketOfDirectory(base);
 }
 
 async function socketOfDirectory(dir) {

@@ -2,8 +2,9 @@
 
 /** `npx egg-cluster-rs`: sees and steers running masters through their control sockets. */
 
-const { Command, InvalidArgumentError, Option } = require('commander');
+const { Argument, Command, InvalidArgumentError, Option } = require('commander');
 const { version } = require('../../package.json');
+const { SHELLS } = require('./completion');
 const { findSocket } = require('./find');
 const { CliError, EXIT } = require('./failure');
 const { hasColours, painter } = require('./text');
@@ -16,7 +17,16 @@ Exit codes:
   3  there is no master, or it cannot be asked
 
 A master is found by the directory of its application (by default the current one), by the file
-of its process id, or by its socket.`;
+of its process id, or by its socket. Colours are for terminals; NO_COLOR=1 and FORCE_COLOR=1 decide otherwise.`;
+
+const COMPLETION_HELP = `
+Load it where the shell starts:
+  bash  eval "$(egg-cluster-rs completion bash)"       in ~/.bashrc
+  zsh   eval "$(egg-cluster-rs completion zsh)"        in ~/.zshrc, below compinit
+  fish  egg-cluster-rs completion fish | source        in ~/.config/fish/config.fish
+
+It completes the command egg-cluster-rs. Where that is only known to npx, an alias will do:
+  alias egg-cluster-rs='npx egg-cluster-rs'`;
 
 /**
  * @param {string[]} argv - as `process.argv`
@@ -58,13 +68,18 @@ function program() {
 function lookingCommands(add) {
   located(add('status', 'show the master and its workers'))
     .option('--json', 'everything, as JSON')
-    .option('-w, --watch [seconds]', 'again and again, every 2 seconds by default', seconds)
-    .action((options, command) => run(command, context => require('./status').status(context, options)));
+    .option('-w, --watch [seconds]', 'again and again, every 2 seconds by default; q ends it', seconds)
+    .argument('[slot]', 'only this slot, or "agent", with everything that is known of it', place)
+    .action((slot, options, command) => run(command, context => require('./status').status(context, slot, options)));
   located(add('top', 'watch the workers: who uses how much of the machine'))
-    .action((options, command) => run(command, context => require('./status').status(context, { watch: 1 })));
-  located(add('events', 'follow what happens'))
+    .option('-i, --interval <seconds>', 'how often to look', seconds, 1)
+    .action((options, command) => run(command, context => require('./top').top(context, { seconds: options.interval })));
+  located(add('events', 'follow what happens, as names and values'))
     .option('--json', 'one JSON object in each line')
     .action((options, command) => run(command, context => require('./events').events(context, options)));
+  located(add('logs', 'follow what happens, in the lines of the log of the master'))
+    .option('--json', 'one JSON object in each line, as events --json')
+    .action((options, command) => run(command, context => require('./events').logs(context, options)));
   add('list', 'show all masters of this host')
     .option('--json', 'everything, as JSON')
     .action(options => require('./status').list(surroundings(), options));
@@ -73,10 +88,15 @@ function lookingCommands(add) {
     .option('--port <port>', 'also look whether this port can be had, and who has it', wholeNumber(1, 65535))
     .option('--json', 'everything, as JSON')
     .action(options => require('./doctor').doctor(surroundings(), options));
+  add('completion', 'print the completion of this command line for a shell')
+    .addArgument(new Argument('<shell>').choices(SHELLS))
+    .addHelpText('after', COMPLETION_HELP)
+    .action((shell, options, command) => process.stdout.write(require('./completion').completion(command.parent, shell)));
 }
 
 function steeringCommands(add) {
-  const noWait = command => located(command).option('--no-wait', 'do not wait until it is done');
+  const noWait = command => json(located(command).option('--no-wait', 'do not wait until it is done'));
+  const json = command => command.option('--json', 'the outcome as JSON');
   noWait(add('reload', 'replace all workers without losing a request; fails, and leaves the old ones, when a new one fails'))
     .option('--agent', 'replace the agent first')
     .action((options, command) => run(command, context => require('./steer').reload(context, options)));
@@ -86,10 +106,10 @@ function steeringCommands(add) {
   noWait(add('scale', 'change the number of workers; with fewer, those of the highest slots finish what they have'))
     .argument('<workers>', 'how many there shall be', wholeNumber(1, 65535))
     .action((workers, options, command) => run(command, context => require('./steer').scale(context, workers, options)));
-  located(add('pause', 'accept no new connections: they wait in the queue of the kernel'))
-    .action((options, command) => run(command, context => require('./steer').pause(context)));
-  located(add('resume', 'accept new connections again'))
-    .action((options, command) => run(command, context => require('./steer').resume(context)));
+  json(located(add('pause', 'accept no new connections: they wait in the queue of the kernel')))
+    .action((options, command) => run(command, context => require('./steer').pause(context, options)));
+  json(located(add('resume', 'accept new connections again')))
+    .action((options, command) => run(command, context => require('./steer').resume(context, options)));
   noWait(add('stop', 'end the workers, which finish what they have, then the agent and the master'))
     .option('--timeout <seconds>', 'how long that may take', seconds, 60)
     .action((options, command) => run(command, context => require('./steer').stop(context, options)));
@@ -109,8 +129,20 @@ async function run(command, act) {
 }
 
 function surroundings() {
-  const { stdout } = process;
-  return { out: text => stdout.write(`${text}\n`), paint: painter(hasColours(stdout)), isTerminal: Boolean(stdout.isTTY) };
+  const { stdin, stdout } = process;
+  return {
+    out: text => stdout.write(`${text}\n`),
+    paint: painter(hasColours(stdout)),
+    // What is read by programs is as wide as it is.
+    columns: stdout.isTTY && stdout.columns > 0 ? stdout.columns : Infinity,
+    terminal: stdout.isTTY && process.env.TERM !== 'dumb' ? { input: stdin, output: stdout } : null,
+  };
+}
+
+/** A slot, or the agent's place. */
+function place(text) {
+  if (text === 'agent' || /^\d+$/.test(text)) return text === 'agent' ? text : String(Number(text));
+  throw new InvalidArgumentError('It must be the number of a slot, from 0, or "agent".');
 }
 
 function wholeNumber(min, max) {
@@ -127,4 +159,4 @@ function seconds(text) {
   throw new InvalidArgumentError('It must be a number of seconds from 0.1 to 86400.');
 }
 
-module.exports = { main };
+module.exports = { main, program };

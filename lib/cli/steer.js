@@ -3,7 +3,7 @@
 /** `reload`, `restart`, `scale`, `pause`, `resume` and `stop`: what shall be. */
 
 const net = require('net');
-const { ask } = require('./client');
+const { ask, statusOf } = require('./client');
 const { CliError, EXIT } = require('./failure');
 const { duration } = require('./text');
 
@@ -11,29 +11,47 @@ const LOOK_MS = 150;
 /** How long the process of a master may take after its cluster has ended: it ends itself in half of that. */
 const FAREWELL_MS = 10000;
 
-async function reload(context, { agent, wait }) {
+async function reload(context, { agent, wait, json }) {
+  const teller = new Teller(context, json);
   const { reload: number } = await ask(context.socket, 'POST', '/reload', agent ? { agent: true } : undefined);
-  await awaitReload(context, number, wait, 'reload');
+  await awaitReload(context, teller, number, wait, 'reload');
 }
 
-async function restart(context, slot, { wait }) {
+async function restart(context, slot, { wait, json }) {
+  const teller = new Teller(context, json);
   const { reload: number } = await ask(context.socket, 'POST', `/workers/${slot}/restart`);
-  await awaitReload(context, number, wait, `restart of slot ${slot}`);
+  await awaitReload(context, teller, number, wait, `restart of slot ${slot}`);
+}
+
+/** Tells people how it goes and programs how it went. */
+class Teller {
+  constructor({ out }, isJson) {
+    this.out = out;
+    this.isJson = isJson;
+  }
+
+  progress(text) {
+    if (!this.isJson) this.out(text);
+  }
+
+  outcome(text, json) {
+    this.out(this.isJson ? JSON.stringify(json) : text);
+  }
 }
 
 /** Tells the progress of a reload, and fails with its reason. */
-async function awaitReload(context, number, wait, what) {
+async function awaitReload(context, teller, number, wait, what) {
   if (wait === false) {
-    context.out(`${what} has begun`);
+    teller.outcome(`${what} has begun`, { result: 'begun', reload: number });
     return;
   }
-  const progress = new Progress(context.out);
+  const progress = new Progress(text => teller.progress(text));
   for (;;) {
-    const report = await ask(context.socket, 'GET', '/status');
+    const report = await statusOf(context.socket);
     const { reload: current, lastReload: last, phase } = report;
     if (current && current.number === number) progress.show(report);
     if (last && last.number >= number) {
-      finish(context, last, number, what);
+      finish(teller, last, number, what);
       return;
     }
     if (phase !== 'running') throw new CliError(`the master is ${phase}: the ${what} will not be finished`);
@@ -41,12 +59,15 @@ async function awaitReload(context, number, wait, what) {
   }
 }
 
-function finish(context, last, number, what) {
+function finish(teller, last, number, what) {
   if (last.number > number) {
-    context.out(`the ${what} is over, and another one as well: egg-cluster-rs status tells how that went`);
-  } else if (last.result === 'done') {
-    context.out(`${what} done in ${duration(last.tookMs)}`);
+    teller.outcome(`the ${what} is over, and another one as well: egg-cluster-rs status tells how that went`, { result: 'unknown', reload: number });
+    return;
+  }
+  if (last.result === 'done') {
+    teller.outcome(`${what} done in ${duration(last.tookMs)}`, { result: 'done', reload: number, tookMs: last.tookMs });
   } else {
+    if (teller.isJson) teller.outcome('', { result: 'failed', reload: number, reason: last.reason, tookMs: last.tookMs });
     throw new CliError(`${what} failed: ${last.reason}`,
       { hint: 'the old workers go on serving; the reason is in the log of the new worker' });
   }
@@ -79,18 +100,19 @@ class Progress {
   }
 }
 
-async function scale(context, workers, { wait }) {
+async function scale(context, workers, { wait, json }) {
+  const teller = new Teller(context, json);
   const { result } = await ask(context.socket, 'POST', '/scale', { workers });
   if (result === 'unchanged') {
-    context.out(`there are ${workers} workers already`);
+    teller.outcome(`there are ${workers} workers already`, { result, workers });
     return;
   }
   if (wait === false) {
-    context.out(`scaling to ${workers} has begun`);
+    teller.outcome(`scaling to ${workers} has begun`, { result: 'begun', workers });
     return;
   }
   for (;;) {
-    const { slots, others, phase } = await ask(context.socket, 'GET', '/status');
+    const { slots, others, phase } = await statusOf(context.socket);
     if (phase !== 'running') throw new CliError(`the master is ${phase}`);
     const died = slots.find(({ waiting, lastExit, process }) => waiting && lastExit && !process);
     if (died) throw new CliError(`a worker of slot ${died.slot} has died; the master goes on trying`, { hint: 'egg-cluster-rs status tells how it ended' });
@@ -99,25 +121,27 @@ async function scale(context, workers, { wait }) {
     if (ready === workers && others.length === 0) break;
     await sleep(LOOK_MS);
   }
-  context.out(`${workers} workers are ready`);
+  teller.outcome(`${workers} workers are ready`, { result: 'done', workers });
 }
 
-async function pause(context) {
+async function pause(context, { json }) {
   const { result } = await ask(context.socket, 'POST', '/pause');
-  context.out(result === 'unchanged' ? 'it is paused already' : 'paused: new connections wait in the queue of the kernel');
+  const text = result === 'unchanged' ? 'it is paused already' : 'paused: new connections wait in the queue of the kernel';
+  new Teller(context, json).outcome(text, { result });
 }
 
-async function resume(context) {
+async function resume(context, { json }) {
   const { result } = await ask(context.socket, 'POST', '/resume');
-  context.out(result === 'unchanged' ? 'it is not paused' : 'resumed');
+  new Teller(context, json).outcome(result === 'unchanged' ? 'it is not paused' : 'resumed', { result });
 }
 
 /** Ends the cluster, and waits until nothing of it is left. */
-async function stop(context, { wait, timeout }) {
-  const report = await ask(context.socket, 'GET', '/status');
+async function stop(context, { wait, timeout, json }) {
+  const teller = new Teller(context, json);
+  const report = await statusOf(context.socket);
   await ask(context.socket, 'POST', '/stop');
   if (wait === false) {
-    context.out('stopping');
+    teller.outcome('stopping', { result: 'begun' });
     return;
   }
   const deadline = Date.now() + timeout * 1000;
@@ -131,7 +155,7 @@ async function stop(context, { wait, timeout }) {
   const end = Math.min(deadline, Date.now() + FAREWELL_MS);
   await until(end, () => !isAlive(report.pid), () => `the cluster has ended, but the process of the master, ${report.pid}, has not`,
     `it belongs to another program, or a debugger holds it up: kill -9 ${report.pid} ends it`);
-  context.out('stopped');
+  teller.outcome('stopped', { result: 'done' });
 }
 
 /** Follows the end for as long as the master answers; the children there were. */
@@ -145,7 +169,7 @@ async function awaitEnd(context, first, deadline) {
     }
     await sleep(LOOK_MS);
     try {
-      report = await ask(context.socket, 'GET', '/status');
+      report = await statusOf(context.socket);
     } catch (err) {
       if (err instanceof CliError && err.exitCode === EXIT.unreachable) return [ ...pids ];
       throw err;
@@ -171,7 +195,8 @@ function isAlive(pid) {
 
 /** Whether nobody accepts there. What is no address of TCP cannot be asked. */
 function isFree(address) {
-  const [ , host, port ] = /^\[?([\d.:a-f]+?)\]?:(\d+)$/i.exec(address) || [];
+  // A sticky listener is told as `port N`.
+  const [ , host = '0.0.0.0', port ] = /^(?:\[?([\d.:a-f]+?)\]?:|port )(\d+)$/i.exec(address) || [];
   if (port === undefined) return true;
   return new Promise(resolve => {
     const wildcard = { '0.0.0.0': '127.0.0.1', '::': '::1' };

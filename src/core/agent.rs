@@ -170,7 +170,7 @@ impl Core {
         let reason = describe(&status);
         let ready = self.agent.started_at.is_some();
         let exit = LastExit::new(id, pid, status.clone(), ready);
-        self.restarts.agent.record_exit(exit);
+        self.restarts.agent.record_exit(now, exit);
         let restart = (self.phase == Phase::Running).then(|| {
             let started_for = self.agent.started_at.map(|at| now - at);
             self.restarts.after_agent_death(started_for)

@@ -53,6 +53,22 @@ impl RestartIntensity {
         }
     }
 
+    /// How many restarts there were within the last period; not more than one beyond the limit.
+    pub fn recent(&self, now: Instant) -> usize {
+        let is_recent = |&&at: &&Instant| at + self.period > now;
+        self.restarts.iter().filter(is_recent).count()
+    }
+
+    /// How many there may be.
+    pub fn limit(&self) -> usize {
+        self.limit
+    }
+
+    /// In which time.
+    pub fn period(&self) -> Duration {
+        self.period
+    }
+
     fn forget_old(&mut self, now: Instant) {
         while self
             .restarts
@@ -81,6 +97,8 @@ mod tests {
             let now = start + Duration::from_millis(number);
             assert_eq!(intensity.count(now), Level::Within);
         }
+        assert_eq!(intensity.recent(start + Duration::from_secs(1)), 60);
+        assert_eq!(intensity.recent(start + PERIOD), 59, "the first is too old");
         let now = start + Duration::from_secs(1);
         assert_eq!(intensity.count(now), Level::JustExceeded);
         for _ in 0..1000 {

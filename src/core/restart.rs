@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 
 use super::event::{ChildId, Event, ExitStatus, LastExit, RestartSettings, SlotView};
 use super::intensity::{Level, RestartIntensity};
+use super::status::RestartStatus;
 use super::timer::Timer;
 use super::{Core, millis};
 
@@ -35,6 +36,7 @@ pub(super) struct Backoff {
     /// New workers in place of dead ones.
     restarts: u32,
     last_exit: Option<LastExit>,
+    last_exit_at: Option<Instant>,
     last_error: Option<String>,
     /// The last delay was as long as they get.
     at_cap: bool,
@@ -63,8 +65,9 @@ impl Backoff {
         self.strikes.checked_sub(quick + 1)
     }
 
-    pub(super) fn record_exit(&mut self, exit: LastExit) {
+    pub(super) fn record_exit(&mut self, now: Instant, exit: LastExit) {
         self.last_exit = Some(exit);
+        self.last_exit_at = Some(now);
     }
 
     pub(super) fn record_error(&mut self, error: String) {
@@ -74,6 +77,11 @@ impl Backoff {
     pub(super) fn record_spawn_failure(&mut self, reason: String) {
         self.spawn_failed = true;
         self.record_error(reason);
+    }
+
+    /// When the last one ended that was not ended by the master's will.
+    pub(super) fn last_exit_at(&self) -> Option<Instant> {
+        self.last_exit_at
     }
 
     pub(super) fn view(&self, slot: Option<u32>, worker: Option<u32>, waiting: bool) -> SlotView {
@@ -132,6 +140,30 @@ impl Restarts {
     /// More workers die than the limit allows: restarts are as slow as they get.
     pub(super) fn is_exceeded(&self) -> bool {
         self.exceeded
+    }
+
+    /// What operators see of it: see [`RestartStatus`].
+    pub(super) fn status(&self, now: Instant) -> RestartStatus {
+        let none_ready = self
+            .none_ready_since
+            .map(|since| now.saturating_duration_since(since));
+        let gives_up_in = self
+            .settings
+            .give_up
+            .zip(none_ready)
+            .filter(|_| self.is_hopeless())
+            .map(|(limit, time)| limit.saturating_sub(time));
+        RestartStatus {
+            recent: self.intensity.recent(now),
+            limit: self.intensity.limit(),
+            period_ms: millis(self.intensity.period()),
+            none_ready_ms: none_ready.map(millis),
+            gives_up_in_ms: gives_up_in.map(millis),
+        }
+    }
+
+    pub(super) fn slot(&self, slot: u32) -> Option<&Backoff> {
+        self.slots.get(slot as usize)
     }
 
     pub(super) fn slot_mut(&mut self, slot: u32) -> Option<&mut Backoff> {

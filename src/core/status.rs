@@ -10,6 +10,7 @@ use super::counters::{Counters, Totals};
 use super::event::{ChildId, ListenerId, SlotView, Waits};
 use super::lifecycle::Phase;
 use super::reload::{Over, Reload};
+use super::restart::Backoff;
 use super::timer::Timer;
 use super::watchdog::Pulse;
 use super::workers::Worker;
@@ -47,6 +48,10 @@ pub struct Status {
     pub reloads_failed: u64,
     /// More workers have died than the limit allows: all wait for the longest delay.
     pub restart_limit_exceeded: bool,
+    /// How near that is, and the end of the master.
+    pub restarts: RestartStatus,
+    /// How many connections may wait for workers, and how long.
+    pub hold: HoldStatus,
     /// The agent's place.
     pub agent: SlotStatus,
     /// The places of the app workers.
@@ -84,6 +89,32 @@ pub struct ConnectionStatus {
     pub waiting: usize,
     /// Of sticky mode: their first bytes are awaited.
     pub peeking: usize,
+}
+
+/// Restarts of all slots together.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct RestartStatus {
+    /// So many within the last period, or one more than the limit.
+    pub recent: usize,
+    /// Beyond it all wait for the longest delay.
+    pub limit: usize,
+    /// The period.
+    pub period_ms: u64,
+    /// For how long no app worker has been ready.
+    pub none_ready_ms: Option<u64>,
+    /// In how long the next death in vain ends the master, where restarts have become as slow as they get.
+    pub gives_up_in_ms: Option<u64>,
+}
+
+/// What connections may wait for, that have no worker to wait for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct HoldStatus {
+    /// So many for each port.
+    pub limit: usize,
+    /// So long.
+    pub timeout_ms: u64,
 }
 
 /// Workers are being replaced.
@@ -135,6 +166,8 @@ pub struct SlotStatus {
     pub view: SlotView,
     /// When it is empty and a new one comes: in how long.
     pub restart_in_ms: Option<u64>,
+    /// How long ago the last one ended that was not ended by the master's will.
+    pub last_exit_ago_ms: Option<u64>,
     /// What all who were in it have done.
     pub counters: Counters,
     /// Who is in it.
@@ -182,6 +215,8 @@ pub struct ProcessStatus {
     pub heard_ago_ms: Option<u64>,
     /// Bytes that wait to be read by it.
     pub outbox_bytes: Option<usize>,
+    /// Messages that wait for it and of which no byte is written yet, connections included.
+    pub outbox_messages: Option<usize>,
     /// Memory that is in RAM.
     pub rss_bytes: Option<u64>,
     /// Processor time.
@@ -223,6 +258,11 @@ impl Core {
             reloads_done: self.reloads.done,
             reloads_failed: self.reloads.failed,
             restart_limit_exceeded: self.restarts.is_exceeded(),
+            restarts: self.restarts.status(now),
+            hold: HoldStatus {
+                limit: self.settings.hold.connections,
+                timeout_ms: millis(self.settings.hold.timeout),
+            },
             agent: self.agent_status(now),
             slots: self.slot_statuses(now),
             others: self.other_processes(now),
@@ -277,6 +317,10 @@ impl Core {
         let status = |(slot, view): (u32, SlotView)| SlotStatus {
             view,
             restart_in_ms: self.due_in(now, Timer::Refork(slot)),
+            last_exit_ago_ms: self
+                .restarts
+                .slot(slot)
+                .and_then(|backoff| ago(now, backoff)),
             counters: self.workers.counters_of(slot),
             process: self
                 .workers
@@ -290,6 +334,7 @@ impl Core {
         SlotStatus {
             view: self.agent_slot_view(),
             restart_in_ms: self.due_in(now, Timer::AgentRestart),
+            last_exit_ago_ms: ago(now, &self.restarts.agent),
             counters: self.agent.counters,
             process: self.agent_process(now),
         }
@@ -351,6 +396,7 @@ impl Core {
             ping_ago_ms: None,
             heard_ago_ms: None,
             outbox_bytes: None,
+            outbox_messages: None,
             rss_bytes: None,
             cpu_ms: None,
         };
@@ -384,6 +430,7 @@ impl Core {
             ping_ago_ms: None,
             heard_ago_ms: None,
             outbox_bytes: None,
+            outbox_messages: None,
             rss_bytes: None,
             cpu_ms: None,
         };
@@ -435,6 +482,10 @@ impl Over {
             ago_ms: since(now, self.at),
         }
     }
+}
+
+fn ago(now: Instant, backoff: &Backoff) -> Option<u64> {
+    backoff.last_exit_at().map(|at| since(now, at))
 }
 
 fn since(now: Instant, at: Instant) -> u64 {

@@ -671,7 +671,7 @@ impl Core {
             let number = self.workers.number(id, worker.slot);
             let exit = LastExit::new(number, pid, status.clone(), worker.ready_at.is_some());
             if let Some(backoff) = self.restarts.slot_mut(worker.slot) {
-                backoff.record_exit(exit);
+                backoff.record_exit(now, exit);
             }
         }
         self.emit(Event::AppExited {

@@ -228,6 +228,12 @@ impl<H: Copy> Outbox<H> {
         self.queued
     }
 
+    /// How many frames are not begun yet: messages, and lines with handles.
+    #[must_use]
+    pub fn queued_frames(&self) -> usize {
+        self.queue.len()
+    }
+
     /// Whether all is written.
     #[must_use]
     pub fn is_empty(&self) -> bool {
@@ -702,7 +708,9 @@ mod tests {
             tail: Bytes::from_static(b",3}"),
         });
         assert_eq!(outbox.queued_bytes(), 4 + 26 + 6);
+        assert_eq!(outbox.queued_frames(), 3);
         assert_eq!(outbox.flush(&mut script).unwrap(), Flush::Drained);
+        assert_eq!(outbox.queued_frames(), 0);
         let all = "{1}\n{\"cmd\":\"NODE_HANDLE_ACK\"}\n{2,3}\n";
         assert_eq!(script.calls, [call(all, None)]);
         assert!(outbox.is_empty());

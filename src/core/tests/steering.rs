@@ -299,6 +299,48 @@ fn the_state_of_a_process_is_that_of_its_life() {
 }
 
 #[test]
+fn the_status_tells_how_the_last_worker_ended_and_how_near_the_master_is_to_giving_up() {
+    let mut world = World::running(settings(1));
+    let status = world.core.status(world.now);
+    let restarts = status.restarts;
+    assert_eq!((restarts.recent, restarts.none_ready_ms), (0, None));
+    assert_eq!(restarts.gives_up_in_ms, None);
+    assert_eq!(status.hold.limit, settings(1).hold.connections);
+    assert_eq!(status.slots[0].last_exit_ago_ms, None);
+    world.kill(ChildId::App(1));
+    world.pass(Duration::from_millis(300));
+    let status = world.core.status(world.now);
+    assert_eq!(status.slots[0].last_exit_ago_ms, Some(300));
+    assert_eq!(status.restarts.recent, 1);
+    assert_eq!(status.restarts.none_ready_ms, Some(300));
+    assert_eq!(
+        status.restarts.gives_up_in_ms, None,
+        "the new worker may do better"
+    );
+    for _ in 0..1000 {
+        let status = world.core.status(world.now);
+        if status.restarts.gives_up_in_ms.is_some() {
+            break;
+        }
+        let app = world
+            .alive
+            .iter()
+            .find(|child| matches!(child, ChildId::App(_)));
+        match app.copied() {
+            Some(child) => world.kill(child),
+            None => world.pass(Duration::from_millis(500)),
+        }
+    }
+    let restarts = world.core.status(world.now).restarts;
+    let limit = settings(1).restart.give_up.unwrap();
+    let none_ready = restarts.none_ready_ms.unwrap();
+    let left = u64::try_from(limit.as_millis())
+        .unwrap()
+        .saturating_sub(none_ready);
+    assert_eq!(restarts.gives_up_in_ms, Some(left));
+}
+
+#[test]
 fn children_are_asked_for_an_operator_but_not_too_often_and_the_watchdog_does_not_mind() {
     let mut world = World::running(settings(1));
     let hello = json!({"cmd": "NODE_EGG_CLUSTER_RS", "act": "hello"});

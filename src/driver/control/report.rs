@@ -118,6 +118,7 @@ impl Engine {
             }
             if let Some(entry) = self.children.get(&process.child) {
                 process.outbox_bytes = Some(entry.outbox.queued_bytes());
+                process.outbox_messages = Some(entry.outbox.queued_frames());
                 let silence = now.saturating_duration_since(entry.heard_at);
                 process.heard_ago_ms = Some(millis(silence));
             }
