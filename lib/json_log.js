@@ -17,8 +17,8 @@ const ERRORS = [
   'worker-hangs',
 ];
 const WARNINGS = [
-  'accept-failed', 'bad-message', 'control-failed', 'held-too-long', 'killed', 'parent-deaf', 'parent-reads', 'paused', 'recovered',
-  'restart-limit', 'resumed', 'stuck',
+  'accept-failed', 'bad-message', 'control-failed', 'held-too-long', 'killed', 'notify-failed', 'parent-deaf', 'parent-reads', 'paused', 'recovered',
+  'restart-limit', 'resumed', 'socket-ignored', 'sockets-unused', 'stuck',
 ];
 /** What the application says to others, and orders to this process. */
 const SILENT = [ 'message', 'to-parent', 'thread-spawn', 'thread-post', 'thread-terminate', 'thread-abandon' ];
