@@ -90,7 +90,10 @@ export interface ClusterOptions {
   baseDir?: string | null;
   /** Plugins to change, for tests: an object. Its JSON is handed to the workers as it is. */
   plugins?: object | string | null;
-  /** The number of app workers, 1 to 65535. Default, also for 0: the number of CPUs. */
+  /**
+   * The number of app workers, 1 to 65535. Default, also for 0: `auto`, one for each processor that
+   * the process may use by its affinity and by the CPU quotas of its control groups. See docs/options.md.
+   */
   workers?: number | string | null;
   /**
    * The public port, 1 to 65535. Without it, or with 0, `config.cluster.listen` of the

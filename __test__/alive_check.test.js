@@ -5,6 +5,7 @@ const fs = require('fs');
 const os = require('os');
 const path = require('path');
 const { test } = require('./helper/test');
+const { isReference } = require('./helper/cluster');
 
 // Three rounds of ten seconds each.
 test('in production the master gives up when no agent has been alive for three rounds', async t => {
@@ -24,4 +25,5 @@ test('in production the master gives up when no agent has been alive for three r
   await app.stderr(
     /nodejs\.ClusterWorkerExceptionError: \[master\] 0 agent and 1 worker\(s\) alive, exit to avoid unknown state\n/);
   await app.stderr(/\[master\] exit with code:1\n/);
+  if (!isReference) assert.match(app.err, /\[master\] the reason of the exit: 0 agent and 1 worker\(s\) were alive\n/);
 });

@@ -133,6 +133,22 @@ own('a look asks each process how it is: the delay of its event loop, requests i
   assert.ok(delayed.slots[1].process.pingMs < delayed.slots[0].process.pingMs);
 });
 
+own('how often messages have had to wait is the same in status, metrics and look-ups', async t => {
+  const app = await t.ready({ script: 'facade.js', options: { ...production, limits: { outboxBytes: 1 << 20 } } });
+  const [ pid ] = await app.workerPids();
+  assert.deepStrictEqual((await status(app.socket)).waits, { fullOutboxes: 0, pausedSenders: 0 });
+  app.tell('app', 'busy', { ms: 1500 }, pid);
+  const message = { to: 'app', action: 'big', data: 'x'.repeat(1 << 16) };
+  app.tell('agent', 'send', { message, times: 100 });
+  const { waits } = await until(app.socket, report => report.waits.fullOutboxes > 0 && report.waits.pausedSenders > 0 &&
+    report.slots[0].counters.messagesTo >= 100);
+  app.send({ action: 'facade:look', to: 'master' });
+  assert.deepStrictEqual((await app.report('look')).seen.waits, waits);
+  const { body } = await ask(app.socket, 'GET', '/metrics');
+  assert.match(body, new RegExp(`^egg_cluster_messages_full_outboxes_total ${waits.fullOutboxes}$`, 'm'));
+  assert.match(body, new RegExp(`^egg_cluster_messages_paused_senders_total ${waits.pausedSenders}$`, 'm'));
+});
+
 own('a paused master leaves new connections to the kernel, and serves them when it goes on', async t => {
   const app = await t.ready({ options: production });
   assert.deepStrictEqual((await ask(app.socket, 'POST', '/pause')).json, { result: 'done' });

@@ -12,7 +12,7 @@ const { test, ownOnly } = require('./helper/test');
 const { get } = require('./helper/http');
 const { fillFlight } = require('./helper/in_flight');
 const { startLoad } = require('./helper/load');
-const memoryCgroup = require('./helper/memory_cgroup');
+const cgroup = require('./helper/cgroup');
 const { kill, poll } = require('./helper/processes');
 
 const production = { env: 'prod' };
@@ -88,9 +88,9 @@ ownOnly(
 
 test(
   'a worker for which a control group has no memory is ended by the kernel, and replaced',
-  { skip: memoryCgroup.skipReason() },
+  { skip: cgroup.skipReason('memory') },
   async t => {
-    const app = await t.ready({ options: { ...production, workers: 2 }, wrapper: memoryCgroup.enter(t, 400 << 20) });
+    const app = await t.ready({ options: { ...production, workers: 2 }, wrapper: cgroup.enter(t, 'memory', 400 << 20) });
     const [ first, second ] = await app.workerPids();
     const agent = await app.agentPid();
     const before = app.mark();

@@ -11,6 +11,7 @@ const { test, ownOnly } = require('./helper/test');
 const { fixtures } = require('./helper/cluster');
 const { get } = require('./helper/http');
 const { freePort } = require('./helper/ports');
+const { processors } = require('../lib/processors');
 
 const eggScripts = require.resolve('egg-scripts/bin/egg-scripts.js');
 const framework = path.join(fixtures, 'framework-startable');
@@ -118,6 +119,14 @@ for (const [ name, way ] of Object.entries(WAYS)) {
     await provesRestart(app, 123);
     await provesWatchdog(app);
     await provesDrain(app, 300);
+  });
+}
+
+for (const [ how, way ] of Object.entries({ 'by flag': { flags: [ '--workers=auto' ] }, 'in eggScriptsConfig': { pkg: { eggScriptsConfig: { workers: 'auto' } } } })) {
+  ownOnly('makes NaN workers of it', `workers can be auto ${how}`, async t => {
+    const { tool, port } = await start(t, way);
+    await started(tool);
+    assert.strictEqual(JSON.parse((await info(port)).argv[2]).workers, processors());
   });
 }
 

@@ -58,6 +58,7 @@ fn settings(workers: u32) -> Settings {
             connections: 1024,
         },
         limits: ChildLimits::default(),
+        service: None,
         prestart: Default::default(),
     }
 }

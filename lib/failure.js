@@ -1,11 +1,12 @@
 'use strict';
 
 /**
- * Gathers from the events of the native master why it ends, for whoever is not content with
- * an exit code.
+ * Gathers why a master ends, from the events of the native one and from what happens to its
+ * process, for whoever is not content with an exit code.
  */
 
 const errnoName = require('./errno_name');
+const { describeAsker } = require('./asker');
 
 const FAILED_CODE = 'ERR_EGG_CLUSTER_RS_FAILED';
 
@@ -24,6 +25,12 @@ const LAST_CAUSES = {
   'fatal': ({ reason }) => `internal error: ${reason}`,
 };
 
+/** Event type -> (event) -> why the master closes, though nothing has failed; null where it does not. */
+const CLOSINGS = {
+  'asked': event => (event.request === 'stop' ? `stop through the control socket, asked for by ${describeAsker(event)}` : null),
+  'app-exited': ({ id, pid, byDebugger }) => (byDebugger ? `a debugger has ended app_worker#${id}:${pid}` : null),
+};
+
 function diedAtStart(role, { id, pid, code, signal }) {
   return `${role}#${id}:${pid} died while it was starting (code: ${code}, signal: ${signal}), its output says why`;
 }
@@ -31,9 +38,42 @@ function diedAtStart(role, { id, pid, code, signal }) {
 class Failure {
   #reason = null;
   #started = false;
+  /** Why it has begun to close; null where it has not. */
+  #closing = null;
+  /** What nobody has caught. */
+  #uncaught = null;
+
+  /** @param {string} reason - why the closing begins; the first one counts */
+  closes(reason) {
+    if (this.#closing === null) this.#closing = reason;
+  }
+
+  /** @param {Error} err - what makes the start fail */
+  failed(err) {
+    this.#reason = messageOf(err);
+  }
+
+  /** @param {*} thrown - what ends the process, for nobody has caught it */
+  uncaught(thrown) {
+    this.#uncaught = thrown;
+  }
+
+  /**
+   * @param {number} code - the exit code
+   * @param {boolean} isOurs - it is the master that ends the process
+   * @return {string} the reason in words
+   */
+  reasonOf(code, isOurs) {
+    if (isOurs) return (code === 0 ? this.#closing : this.#reason) || this.#closing || this.#reason || 'not known';
+    const what = this.#uncaught === null
+      ? 'the program of the master has called process.exit()'
+      : `an error in the program of the master, which nobody has caught: ${messageOf(this.#uncaught)}`;
+    return this.#closing === null ? what : `${what} before everything was closed, which had begun by ${this.#closing}`;
+  }
 
   /** @param {Object} event - of the native master */
   note(event) {
+    if (CLOSINGS[event.type]) this.#noteClosing(CLOSINGS[event.type](event));
     if (event.type === 'ready') {
       this.#started = true;
       this.#reason = null;
@@ -42,6 +82,10 @@ class Failure {
     } else if (CAUSES[event.type] && this.#reason === null) {
       this.#reason = CAUSES[event.type](event);
     }
+  }
+
+  #noteClosing(reason) {
+    if (reason !== null) this.closes(reason);
   }
 
   /**
@@ -55,6 +99,12 @@ class Failure {
     const err = new Error(`${what}: ${reason || `exit code ${code}`}`, cause && { cause });
     return Object.assign(err, { code: FAILED_CODE, exitCode: code });
   }
+}
+
+/** One line of it. */
+function messageOf(err) {
+  const text = String((err && err.message) || err);
+  return text.split('\n')[0];
 }
 
 module.exports = Failure;

@@ -9,6 +9,7 @@ const JavaScriptMaster = require('@egg-cluster-rs/egg-cluster/lib/master');
 const { version } = require('@egg-cluster-rs/egg-cluster/package.json');
 
 const { parseOptions } = require('./options');
+const { isAuto } = require('./processors');
 const { resolveWorkerFiles } = require('./worker_files');
 
 const PLATFORM = `${process.platform}-${process.arch}`;
@@ -23,7 +24,8 @@ class FallbackMaster extends JavaScriptMaster {
    */
   constructor(options) {
     refuse(parseOptions(options));
-    super(options);
+    // Which knows numbers only, and counts processors by itself.
+    super(isAuto(options.workers) ? { ...options, workers: undefined } : options);
     // It asks these two; the native Master is asked itself, and may be a subclass.
     this.appWorker.getAppWorkerFile = () => this.getAppWorkerFile();
     this.agentWorker.getAgentWorkerFile = () => this.getAgentWorkerFile();

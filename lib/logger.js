@@ -10,11 +10,13 @@
  */
 
 const util = require('util');
+const { isJson, jsonLogger } = require('./json_log');
 
 const LEVELS = { ALL: -Infinity, DEBUG: 0, INFO: 1, WARN: 2, ERROR: 3, NONE: Infinity };
 
-/** @return {Object} a logger with the interface of EggConsoleLogger */
+/** @return {Object} a logger with the interface of EggConsoleLogger; where the log is JSON, with the methods that are used of it */
 exports.createLogger = () => {
+  if (isJson()) return jsonLogger(leastLevel());
   const level = process.env.EGG_MASTER_LOGGER_LEVEL || 'INFO';
   let full = null;
   const load = () => {
@@ -32,6 +34,13 @@ exports.createLogger = () => {
     getPrototypeOf: () => Object.getPrototypeOf(load()),
   });
 };
+
+/** @return {string} the lowest level that is written */
+function leastLevel() {
+  return process.env.EGG_LOG || process.env.EGG_MASTER_LOGGER_LEVEL || 'INFO';
+}
+
+exports.leastLevel = leastLevel;
 
 /**
  * @return {Function} the class EggConsoleLogger. Its own file is loaded where possible:

@@ -14,15 +14,20 @@ const EventEmitter = require('events');
 const native = require('./native');
 const duties = require('./process_duties');
 const Failure = require('./failure');
+const { describeAsker } = require('./asker');
 const Messenger = require('./messenger');
 const ProcessListeners = require('./process_listeners');
+const { RELOAD_SIGNAL } = ProcessListeners;
 const Ready = require('./ready');
 const Reloads = require('./reloads');
 const Reporter = require('./reporter');
-const { createLogger } = require('./logger');
+const { isJson, formatProblem, JsonReporter } = require('./json_log');
+const { createLogger, leastLevel } = require('./logger');
 const { nativeConfig } = require('./native_config');
 const { outboxLimit } = require('./supervision');
+const { takeServiceManager } = require('./service_manager');
 const { parseOptions, isProduction, readPackage } = require('./options');
+const { isAuto } = require('./processors');
 const { ignoredOptions, threadOptions } = require('./threads');
 const { WorkerManager, AgentWorker, AppWorker } = require('./views');
 
@@ -53,6 +58,8 @@ class Master extends EventEmitter {
   /** The process is the master's own: it ends with the master, and its parent is Egg's parent. */
   #ownsProcess = true;
   #ended = false;
+  /** The master itself ends the process. */
+  #exits = false;
 
   /**
    * Starts a cluster. Workers are forked in the next tick, so that constructors of
@@ -90,14 +97,17 @@ class Master extends EventEmitter {
     this.agentWorker = new AgentWorker(this, snapshot);
     this.appWorker = new AppWorker(this, snapshot);
 
-    this.#reporter = new Reporter({
+    this.#reporter = isJson() ? new JsonReporter(leastLevel()) : new Reporter({
       logger: this.logger,
       log: (...args) => this.log(...args),
       options: this.options,
       frameworkName: name,
       lines: this.#hasThreads ? require('./thread_lines') : {},
     });
+    const problem = formatProblem();
+    if (problem !== null) this.logger.warn(`[master] ${problem}`);
     this.#logStart(name, version);
+    this.#logWorkers(options);
     if (this.#hasThreads) {
       for (const text of ignoredOptions(options, this.options)) {
         this.logger.warn('[master] startMode worker_threads: %s', text);
@@ -131,6 +141,7 @@ class Master extends EventEmitter {
    */
   close() {
     this.closed = true;
+    this.#failure.closes('close() was called');
     if (this.#closing === null) {
       this.#closing = new Promise(resolve => {
         this.#onClosed = resolve;
@@ -187,6 +198,8 @@ class Master extends EventEmitter {
   onSignal(signal) {
     if (this.closed) return;
     this.logger.info('[master] master is killed by signal %s, closing', signal);
+    const sender = this.#logSender(signal);
+    this.#failure.closes(`signal ${signal}${sender === null ? '' : `, sent by ${describeAsker(sender)}`}`);
     const { used_heap_size: used, heap_size_limit: limit } = require('v8').getHeapStatistics();
     this.logger.info('[master] system memory: total %s, free %s', os.totalmem(), os.freemem());
     this.logger.info('[master] process info: heap_limit %s, heap_used %s', limit, used);
@@ -200,7 +213,7 @@ class Master extends EventEmitter {
    */
   onExit(code) {
     this.#removePidFile();
-    this.logger[code === 0 ? 'info' : 'error']('[master] exit with code:%s', code);
+    this.#reporter.exit(code, this.#failure.reasonOf(code, this.#exits));
   }
 
   /** Log at level INFO, but at DEBUG where the environment is one of development. */
@@ -252,6 +265,16 @@ class Master extends EventEmitter {
       this.isProduction, this.options.env, process.env.NODE_ENV);
   }
 
+  /** Where there are fewer than the machine has processors, and nobody has said so. */
+  #logWorkers({ workers }) {
+    const { options } = this;
+    const cpus = os.cpus().length;
+    const areCounted = isAuto(workers) && (!this.#hasThreads || options.reusePort);
+    if (!areCounted || options.workers === cpus) return;
+    this.logger.info('[master] app workers: %s, for this process may use so many of the %s processors, by its quota or affinity',
+      options.workers, cpus);
+  }
+
   #writePidFile() {
     const { pidFile } = this.options;
     if (!pidFile) return;
@@ -286,11 +309,16 @@ class Master extends EventEmitter {
     } else {
       this.#listeners.closeBeforeSignals(close);
     }
-    this.#listeners.on('SIGUSR2', () => {
+    this.#listeners.on(RELOAD_SIGNAL, () => {
       this.logger.info('[master] reload is asked for by signal SIGUSR2');
+      this.#logSender(RELOAD_SIGNAL);
       this.onReload();
     });
+    this.#listeners.watchSenders(() => this.#binding.watchSignals());
     this.#listeners.once('exit', code => this.onExit(code));
+    this.#listeners.on('uncaughtExceptionMonitor', err => {
+      if (process.listenerCount('uncaughtException') === 0) this.#failure.uncaught(err);
+    });
     this.messenger.listenToParent();
     // Others may emit it, too; the native master has acted on its own announcement already.
     this.on('reload-worker', data => {
@@ -300,6 +328,13 @@ class Master extends EventEmitter {
     this.on('agent-exit', data => this.onAgentExit(data));
     this.on('app-start', data => this.onAppStart(data));
     this.on('app-exit', data => this.onAppExit(data));
+  }
+
+  /** @return {Object|null} who has sent the last signal of this name, as far as that is known */
+  #logSender(signal) {
+    const sender = this.#binding.signalSender(os.constants.signals[signal]);
+    this.#reporter.signal(signal, sender);
+    return sender;
   }
 
   get #hasThreads() {
@@ -337,6 +372,7 @@ class Master extends EventEmitter {
         agentWorkerFile: files.agent,
         appWorkerFile: files.app,
         isEgg3Worker: this.#isEgg3Worker(files.app),
+        serviceManager: this.#serviceManager(),
         warn: (...args) => this.logger.warn(...args),
       });
       this.#native = new this.#binding.NativeMaster(JSON.stringify(config), text => this.#onEvent(JSON.parse(text), text.length));
@@ -351,6 +387,12 @@ class Master extends EventEmitter {
       return;
     }
     for (const { json, fromParent } of this.#pending.splice(0)) this.#native.send(json, fromParent);
+  }
+
+  /** Where the process is not the master's own, neither are its variables. */
+  #serviceManager() {
+    if (!this.#ownsProcess) return {};
+    return takeServiceManager({ env: process.env, pid: process.pid, warn: (...args) => this.logger.warn(...args) });
   }
 
   #threadDriver(files) {
@@ -390,6 +432,7 @@ class Master extends EventEmitter {
       this.#native.close();
     } catch (err) {
       this.logger.error('[master] close with error: ', err);
+      this.#failure.failed(err);
       this.#end(1, err);
     }
   }
@@ -477,6 +520,7 @@ class Master extends EventEmitter {
   /** Nothing runs any more, or what does cannot be helped. */
   #end(code, cause) {
     this.closed = true;
+    this.#exits = this.#ownsProcess;
     for (const reservation of this.#reservations.splice(0)) reservation.release();
     if (this.#ownsProcess) {
       this.#onClosed();
@@ -507,6 +551,7 @@ class Master extends EventEmitter {
 
   #fail(err) {
     this.logger.error(err);
+    this.#failure.failed(err);
     this.#end(1, err);
   }
 }

@@ -7,11 +7,17 @@
 
 const { supervisionConfig } = require('./supervision');
 const { controlConfig, CONTROL_ENV } = require('./control');
+const { isJson } = require('./json_log');
 const { stickyKey } = require('./sticky');
 const { drainConfig, isUnderPermissions, PRELOAD_FILE } = require('./drain_config');
 const { prestartConfig } = require('./prestart_config');
 
 const DEFAULT_CLOSE_TIMEOUT_MS = 5000;
+/**
+ * How long the JavaScript of the master may take to end the process when everything else has ended, in ms. Less
+ * than what the command line waits for it (`FAREWELL_MS` in lib/cli/steer.js).
+ */
+const EXIT_LIMIT_MS = 5000;
 const DEFAULT_AGENT_DEBUG_PORT = 5800;
 /** What needs processes: pings and drain use Node's channel, and the signals at its end. */
 const WITHOUT_PROCESSES = { watchdog: null, preloadFile: null, drain: null, prestart: { atStart: false, spares: 0 } };
@@ -25,10 +31,11 @@ const INSPECTOR_ARG = /--inspect(?:-brk|-port)?|--debug-port/;
  * @param {string} input.agentWorkerFile
  * @param {string} input.appWorkerFile
  * @param {boolean} input.isEgg3Worker - the app workers run app_worker.js of egg-cluster
+ * @param {Object} [input.serviceManager] - what `takeServiceManager` has taken
  * @param {function(...*): void} input.warn - logs environment variables that make no sense
  * @return {Object} the configuration of a NativeMaster
  */
-function nativeConfig({ options, isProduction, agentWorkerFile, appWorkerFile, isEgg3Worker, warn }) {
+function nativeConfig({ options, isProduction, agentWorkerFile, appWorkerFile, isEgg3Worker, serviceManager, warn }) {
   const legacyTimeout = closeTimeout('EGG_MASTER_CLOSE_TIMEOUT', DEFAULT_CLOSE_TIMEOUT_MS, warn);
   const appCloseTimeoutMs = closeTimeout('EGG_APP_CLOSE_TIMEOUT', legacyTimeout, warn);
   const threads = options.startMode === 'worker_threads';
@@ -69,6 +76,10 @@ function nativeConfig({ options, isProduction, agentWorkerFile, appWorkerFile, i
     appCloseTimeoutMs,
     agentCloseTimeoutMs: closeTimeout('EGG_AGENT_CLOSE_TIMEOUT', legacyTimeout, warn),
     control: controlConfig(options),
+    // A process of another program is that program's to end, and one that a debugger holds up lives on.
+    exitLimitMs: options.exitProcess === false || isInspected() ? null : EXIT_LIMIT_MS,
+    jsonLog: isJson(),
+    ...serviceManager,
     ...supervisionConfig(options, Boolean(isProduction)),
     ...drain,
     prestart,

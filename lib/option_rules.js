@@ -9,6 +9,7 @@ const { describe } = require('./describe');
 const { checkControl } = require('./control');
 const { checkDrain } = require('./drain_config');
 const { checkPrestart } = require('./prestart_config');
+const { AUTO } = require('./processors');
 const { checkSupervision } = require('./supervision');
 const { parsePorts } = require('./threads');
 
@@ -35,7 +36,7 @@ const RULES = {
   env: text('the name of an environment, such as prod, local or unittest'),
   title: text('what tools look for in the process list'),
   pidFile: file('the path of a file'),
-  workers: [ isWorkers, `a whole number between 1 and ${MAX_WORKERS}` ],
+  workers: [ isWorkers, `a whole number between 1 and ${MAX_WORKERS}, or '${AUTO}'` ],
   port,
   debugPort: port,
   reusePort: flag,
@@ -87,6 +88,7 @@ function checkOptions(options) {
 }
 
 function isWorkers(value) {
+  if (value === AUTO) return true;
   const workers = parseInt(value, 10);
   return isNumber(value) && workers >= 1 && workers <= MAX_WORKERS;
 }

@@ -6,13 +6,14 @@
  */
 
 const fs = require('fs');
-const os = require('os');
 const path = require('path');
 const { describe } = require('./describe');
 const { exportsName, NO } = require('./framework_exports');
 const { frameworkMain } = require('./framework_main');
+const { isJson } = require('./json_log');
 const { readForms } = require('./option_forms');
 const { checkOptions, OPTION_NAMES } = require('./option_rules');
+const { processors, isAuto } = require('./processors');
 const { checkSticky } = require('./sticky');
 const { threadPlaces } = require('./threads');
 
@@ -27,7 +28,7 @@ const initialCwd = process.cwd();
  */
 function parseOptions(options) {
   const parsed = mergeDefaults(readOptions(options));
-  if (!parsed.workers) parsed.workers = os.cpus().length || 1;
+  if (isAuto(parsed.workers)) parsed.workers = processors();
   if (!parsed.env && process.env.EGG_SERVER_ENV) parsed.env = process.env.EGG_SERVER_ENV;
 
   parsed.framework = findFramework(parsed.baseDir, parsed.framework || parsed.customEgg);
@@ -89,14 +90,20 @@ function checkHttps(options) {
   let { https } = options;
   if (!https) return https;
   if (https === true) {
-    // eslint-disable-next-line no-console -- where egg-cluster prints it, for there is no logger yet
-    console.warn('[egg-cluster:deprecated] [master] Please use `https: { key, cert, ca }` instead of `https: true`');
+    warnEarly('[egg-cluster:deprecated] [master] Please use `https: { key, cert, ca }` instead of `https: true`');
     https = { key: options.key, cert: options.cert };
   }
   assertThat(https.key && fs.existsSync(https.key), 'options.https.key should exists');
   assertThat(https.cert && fs.existsSync(https.cert), 'options.https.cert should exists');
   assertThat(!https.ca || fs.existsSync(https.ca), 'options.https.ca should exists');
   return https;
+}
+
+/** Where egg-cluster prints it, for the master has no logger yet. */
+function warnEarly(text) {
+  if (isJson()) require('./logger').createLogger().warn(text);
+  // eslint-disable-next-line no-console -- see above
+  else console.warn(text);
 }
 
 function isInspected(execArgv) {

@@ -8,6 +8,7 @@
 /** Marks listeners of masters for signals: also those of other copies of this module, and in other realms. */
 const OF_A_MASTER = Symbol.for('egg-cluster-rs.signalListener');
 const ENDING_SIGNALS = [ 'SIGINT', 'SIGQUIT', 'SIGTERM' ];
+const RELOAD_SIGNAL = 'SIGUSR2';
 
 class ProcessListeners {
   #added = [];
@@ -59,6 +60,19 @@ class ProcessListeners {
     }
   }
 
+  /**
+   * Have the senders of signals noted, also where somebody takes all listeners away and adds others.
+   *
+   * @param {function(): void} watch - to be called when Node has begun to listen to a signal
+   */
+  watchSenders(watch) {
+    watch();
+    // Node's own listener for this event came before: it listens already.
+    this.on('newListener', name => {
+      if (ENDING_SIGNALS.includes(name) || name === RELOAD_SIGNAL) watch();
+    });
+  }
+
   /** Take all listeners back, and let a signal that was held back have its effect. */
   removeAll() {
     for (const [ name, listener ] of this.#added.splice(0)) process.removeListener(name, listener);
@@ -73,4 +87,4 @@ function hasForeign(signal) {
   return process.listeners(signal).some(listener => !listener[OF_A_MASTER]);
 }
 
-module.exports = ProcessListeners;
+module.exports = Object.assign(ProcessListeners, { RELOAD_SIGNAL });

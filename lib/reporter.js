@@ -10,6 +10,7 @@
 
 const util = require('util');
 const errnoName = require('./errno_name');
+const { describeAsker } = require('./asker');
 
 class Reporter {
   /**
@@ -48,6 +49,18 @@ class Reporter {
     this.#cfork('error', 'master uncaughtException: %s', err.stack);
     this.console.error(err);
     this.console.error('(total %d disconnect, %d unexpected exit)', this.disconnects, 0);
+  }
+
+  /** A signal has come, and this is who has sent it; null where that is not known. */
+  signal(signal, sender) {
+    if (sender !== null) this.logger.info('[master] signal %s was sent by %s', signal, describeAsker(sender));
+  }
+
+  /** The last lines of the process. */
+  exit(code, reason) {
+    const level = code === 0 ? 'info' : 'error';
+    this.logger[level]('[master] the reason of the exit: %s', reason);
+    this.logger[level]('[master] exit with code:%s', code);
   }
 
   cforkInfo(format, ...args) {
@@ -124,6 +137,8 @@ const LINES = {
   'reload-failed': (r, { reason, slot }) =>
     r.logger.error('[master] %s failed, the old workers go on serving: %s',
       isSlot(slot) ? `restart of slot ${slot}` : 'reload', reason),
+  'asked': (r, { request, ...asker }) =>
+    r.logger.info('[master] %s is asked for through the control socket by %s', request, describeAsker(asker)),
   'scaled': (r, { from, to }) => r.logger.info('[master] scale app workers from %s to %s', from, to),
   'paused': r => r.logger.warn('[master] paused: new connections wait in the queue of the kernel'),
   'resumed': r => r.logger.warn('[master] resumed: new connections are accepted again'),
@@ -131,6 +146,13 @@ const LINES = {
     if (tcp) r.logger.info('[master] probes and metrics on http://%s', tcp);
   },
   'control-failed': (r, { reason }) => r.logger.warn('[master] control socket: %s', reason),
+  'socket-taken': (r, { socket }) => r.logger.info('[master] listens by the socket that it was started with: %s', socket),
+  'socket-ignored': (r, { fd, name, reason }) =>
+    r.logger.warn('[master] descriptor %s%s of LISTEN_FDS is ignored: %s', fd, name ? ` (${name})` : '', reason),
+  'sockets-unused': (r, { sockets }) =>
+    r.logger.warn('[master] nobody listens on what the master was started with (LISTEN_FDS): %s', sockets.join(', ')),
+  'notify-failed': (r, { socket, reason }) =>
+    r.logger.warn('[master] the service manager cannot be told anything at %s (NOTIFY_SOCKET): %s', socket, reason),
 
   'bad-message': (r, event) =>
     r.logger.warn('[master] %s sent a message that is ignored: %s', childName(event), event.reason),

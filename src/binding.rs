@@ -14,7 +14,7 @@ use crate::ipc::message::{self, ChildMessage, Line};
 #[cfg(target_os = "linux")]
 use crate::sys::adopted;
 use crate::sys::callback::Callback;
-use crate::sys::{port, process};
+use crate::sys::{port, process, signal_sender, usage};
 
 /// A master: one core thread with its children.
 #[napi]
@@ -140,6 +140,12 @@ pub fn exit_at_once(code: i32) {
     process::exit_at_once(code)
 }
 
+/// How many processors this process may keep busy; null where the system does not tell.
+#[napi(catch_unwind)]
+pub fn processors() -> Option<u32> {
+    usage::processors().and_then(|count| u32::try_from(count).ok())
+}
+
 /// Do orphans become children of this process, as those of the first process of a container?
 #[napi(catch_unwind)]
 pub fn adopts_orphans() -> bool {
@@ -156,6 +162,37 @@ pub fn reap_orphans() -> u32 {
     return u32::try_from(adopted::reap()).unwrap_or(u32::MAX);
     #[cfg(not(target_os = "linux"))]
     return 0;
+}
+
+/// Who has sent a signal.
+#[napi(object)]
+pub struct SignalSender {
+    /// The process id; 0 for the kernel, and for a process outside of our namespace.
+    pub pid: i32,
+    /// Its user.
+    pub uid: u32,
+    /// The kernel itself, as for a key of the terminal.
+    pub is_kernel: bool,
+    /// What it runs, as far as that is known.
+    pub command: Option<String>,
+}
+
+/// Notes from now on who sends the signals that this process listens to now.
+#[napi(catch_unwind)]
+pub fn watch_signals() {
+    signal_sender::watch();
+}
+
+/// The sender of the last signal of this number; null where nothing is known of it.
+#[napi(catch_unwind)]
+pub fn signal_sender(number: i32) -> Option<SignalSender> {
+    let sender = signal_sender::sender(number)?;
+    Some(SignalSender {
+        pid: sender.pid,
+        uid: sender.uid,
+        is_kernel: sender.is_kernel,
+        command: sender.command,
+    })
 }
 
 /// A TCP port that nobody else is given while this object lives.

@@ -270,6 +270,7 @@ function matcher(wanted) {
  *  - {string} target another cluster than the one under test, a directory with `lib/master`, such as `original`
  *  - {boolean} ipc false: no channel between the test and the master
  *  - {number[]} fds passed to the master as 4, 5, …
+ *  - {number[]} inherited passed to the master as 3, 4, …; its channel, and `fds`, come behind them
  *  - {string} command, {string[]} args another program than the start script
  *  - {string[]} wrapper a program, and its arguments, that the master is started by; the pid is that of the program
  * @return {Promise<App>} as soon as the process exists
@@ -297,7 +298,9 @@ async function start(config = {}) {
   const child = spawn(command, [ ...before, ...argv ], {
     cwd: config.cwd || root,
     env,
-    stdio: [ 'ignore', 'pipe', 'pipe', config.ipc === false ? 'ignore' : 'ipc', ...(config.fds || []) ],
+    stdio: [
+      'ignore', 'pipe', 'pipe', ...(config.inherited || []), config.ipc === false ? 'ignore' : 'ipc', ...(config.fds || []),
+    ],
   });
   return new App(child, { marker, home, options });
 }

@@ -90,6 +90,7 @@ function badReport() {
     connections: { accepted: 9, waiting: 2, peeking: 0, timedOut: 1, unwanted: 0 }, hold: { limit: 1024, timeoutMs: 10000 },
     restartLimitExceeded: true, restarts: { recent: 61, limit: 60, periodMs: 60000, noneReadyMs: 20000, givesUpInMs: 40000 },
     reload: { number: 2, slot: null, forMs: 100, todo: [ 1 ], incoming: [ 0 ], outgoing: 0, replacingAgent: false },
+    waits: { fullOutboxes: 2, pausedSenders: 1 },
     lastReload: { number: 1, slot: null, result: 'failed', reason: 'it exited', tookMs: 5, agoMs: 60000 },
     agent: { ...empty, waiting: false },
     slots: [ { slot: 0, restarts: 0, strikes: 0, counters, process: stuck, lastExit: null, lastExitAgoMs: null, lastError: null }, { slot: 1, ...empty } ],
@@ -105,6 +106,7 @@ function nextReport(report) {
 test('the status says what is not as it should be', () => {
   const report = badReport();
   const text = statusText(report, plain);
+  assert.match(text, /^messages have had to wait 3 times for processes/m);
   for (const part of [
     'running, not ready: paused', 'listens on [::]:7001 (round-robin), 2 waiting, not accepting', '2 waiting (of 1024 for each port, 10s at most)', '1 closed unserved',
     'too many workers die (more than 60 within 1m)', 'no worker has been ready for 20s', 'gives up in 40s', 'reload under way', 'failed 1m ago, it exited', 'stuck',

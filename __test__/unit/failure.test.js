@@ -42,3 +42,27 @@ test('the error has a code, the exit code and its cause', () => {
   assert.strictEqual(error.message, 'the cluster has not started: no file');
   assert.deepStrictEqual([ error.code, error.exitCode, error.cause ], [ 'ERR_EGG_CLUSTER_RS_FAILED', 69, cause ]);
 });
+
+test('an exit has the reason for which the closing began, and a failing one what failed', () => {
+  const reasonOf = (code, isOurs, ...notes) => {
+    const failure = new Failure();
+    for (const note of notes) note(failure);
+    return failure.reasonOf(code, isOurs);
+  };
+  const closes = reason => failure => failure.closes(reason);
+  const event = it => failure => failure.note(it);
+  assert.strictEqual(reasonOf(0, true, closes('a'), closes('b')), 'a');
+  const stop = { type: 'asked', request: 'stop', pid: 7, command: 'curl x' };
+  assert.strictEqual(reasonOf(0, true, event(stop), closes('b')), 'stop through the control socket, asked for by process 7 (curl x)');
+  assert.strictEqual(reasonOf(0, true, event({ ...stop, request: 'reload' }), closes('b')), 'b');
+  assert.strictEqual(reasonOf(0, true, event({ ...DEATH, byDebugger: true })), 'a debugger has ended app_worker#2:77');
+  assert.match(reasonOf(1, true, event(DEATH), closes('b')), /^app_worker#2:77 died while it was starting/);
+  assert.strictEqual(reasonOf(70, true, event({ type: 'fatal', reason: 'oh' })), 'internal error: oh');
+  assert.strictEqual(reasonOf(1, true, failure => failure.failed(new Error('no file\nat all'))), 'no file');
+  assert.strictEqual(reasonOf(1, true), 'not known');
+  // What has been lived on after does not count.
+  assert.strictEqual(reasonOf(3, false, event({ type: 'spawn-failed', reason: 'x' })), 'the program of the master has called process.exit()');
+  assert.strictEqual(reasonOf(1, false, failure => failure.uncaught(new Error('oh'))),
+    'an error in the program of the master, which nobody has caught: oh');
+  assert.match(reasonOf(3, false, closes('a')), /process\.exit\(\) before everything was closed, which had begun by a$/);
+});

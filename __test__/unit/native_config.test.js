@@ -33,7 +33,7 @@ function build(options = {}, isProduction = true) {
 }
 
 test('everything that the native master is told', t => {
-  withEnv(t, { HOST: '10.0.0.1', ...NO_TIMES, NODE_OPTIONS: undefined });
+  withEnv(t, { HOST: '10.0.0.1', ...NO_TIMES, NODE_OPTIONS: undefined, EGG_CLUSTER_RS_LOG_FORMAT: undefined });
   const { config, warnings } = build();
   delete config.env;
   assert.deepStrictEqual(config, {
@@ -58,6 +58,8 @@ test('everything that the native master is told', t => {
     appCloseTimeoutMs: 5000,
     agentCloseTimeoutMs: 5000,
     control: { path: '/app/run/egg-cluster-rs.sock', tcp: null, baseDir: '/app' },
+    exitLimitMs: 5000,
+    jsonLog: false,
     restart: { stableTimeMs: 10000, maxDelayMs: 30000, intensityLimit: 60, intensityPeriodMs: 60000, giveUpMs: 60000 },
     watchdog: { timeoutMs: 60000, bootTimeoutMs: null, intervalMs: 5000, kills: true, stack: false },
     hold: { timeoutMs: 10000, connections: 1024 },
@@ -67,6 +69,14 @@ test('everything that the native master is told', t => {
     prestart: { atStart: false, spares: 0 },
   });
   assert.deepStrictEqual(warnings, []);
+});
+
+test('only a process of the master\'s own that nobody inspects is ended by the native side', t => {
+  withEnv(t, { ...NO_TIMES, NODE_OPTIONS: undefined, EGG_CLUSTER_RS_LOG_FORMAT: 'json' });
+  assert.deepStrictEqual([ build().config.exitLimitMs, build().config.jsonLog ], [ 5000, true ]);
+  assert.strictEqual(build({ exitProcess: false }).config.exitLimitMs, null);
+  withEnv(t, { NODE_OPTIONS: '--inspect=0' });
+  assert.strictEqual(build().config.exitLimitMs, null);
 });
 
 test('where the control socket is', t => {

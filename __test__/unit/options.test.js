@@ -48,6 +48,7 @@ test('takes what egg-cluster takes', t => {
   assert.strictEqual(parse({ workers: 0 }).workers, cpus);
   assert.strictEqual(parse({ workers: NaN }).workers, cpus);
   assert.strictEqual(parse({ workers: null }).workers, cpus);
+  assert.strictEqual(parse({ workers: 'auto' }).workers, cpus);
   assert.deepStrictEqual(parse({ require: 'a' }).require, [ 'a' ]);
   assert.deepStrictEqual(parse({ require: [ 'a', 'b' ] }).require, [ 'a', 'b' ]);
   assert.strictEqual(parse({ framework: 'egg' }).framework, path.join(baseDir, 'node_modules/egg'));
@@ -64,7 +65,7 @@ test('the times of drain are passed on as they are', t => {
 });
 
 const WRONG = [
-  [ { workers: '0' }, RangeError, /^options\.workers must be a whole number between 1 and 65535, but got '0' \(string\)$/ ],
+  [ { workers: '0' }, RangeError, /^options\.workers must be a whole number between 1 and 65535, or 'auto', but got '0' \(string\)$/ ],
   [ { workers: -1 }, RangeError, /options\.workers .*-1/ ],
   [ { workers: 'many' }, TypeError, /options\.workers .*'many'/ ],
   [ { workers: Infinity }, RangeError, /options\.workers .*Infinity/ ],

@@ -44,7 +44,7 @@ test('messages of the parent go to the native side, stamped; those that are no o
   child.kill('SIGTERM');
   assert.deepStrictEqual(await once(child, 'close'), [ 0, null ]);
   assert.strictEqual(output.stderr, '');
-  assert.match(output.stdout, / INFO \d+ \[master\] close done, exiting with code:0\n.* INFO \d+ \[master\] exit with code:0\n$/);
+  assert.match(output.stdout, / INFO \d+ \[master\] close done, exiting with code:0\n.*\n.* INFO \d+ \[master\] exit with code:0\n$/);
 });
 
 test('after the parent has disconnected nothing is an error', async t => {
@@ -63,5 +63,5 @@ test('a failing exit is told on stderr', async t => {
   const { child, output } = await start(t, { execArgv: [ '-r', path.join(__dirname, 'helpers/exit_on_usr2.js') ] });
   child.kill('SIGUSR2');
   assert.deepStrictEqual(await once(child, 'close'), [ 3, null ]);
-  assert.match(output.stderr, /^\S+ \S+ ERROR \d+ \[master\] exit with code:3\n$/);
+  assert.match(output.stderr, /^.* ERROR \d+ \[master\] the reason of the exit: .* process\.exit\(\)\n\S+ \S+ ERROR \d+ \[master\] exit with code:3\n$/);
 });

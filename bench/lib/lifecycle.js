@@ -40,12 +40,14 @@ async function timed(what, probe) {
  * @param {Object} kind - what to measure
  * @param {Object} kind.setting - of startMaster, for all peers
  * @param {Object} [kind.ownOptions] - further options of startCluster for our own master
- * @param {string} kind.metric - its key
+ * @param {string} kind.metric - the key of what is measured
  * @param {function(RunningMaster): Promise<number>} kind.measure - the value of a round; the master is stopped afterwards
+ * @param {Object<string, function(RunningMaster): number>} [kind.beside] - further figures, taken right after the value
  * @return {Promise<Object>} rows of a suite
  */
-async function measureFreshMasters({ peers, settings, progress }, { setting, ownOptions = {}, metric, measure }) {
-  const rows = Object.fromEntries(peers.map(({ label }) => [ label, { failed: 0, series: { [metric]: [] } } ]));
+async function measureFreshMasters({ peers, settings, progress }, { setting, ownOptions = {}, metric, measure, beside = {} }) {
+  const noSeries = () => Object.fromEntries([ metric, ...Object.keys(beside) ].map(key => [ key, [] ]));
+  const rows = Object.fromEntries(peers.map(({ label }) => [ label, { failed: 0, series: noSeries() } ]));
   for (let round = 0; round <= settings.rounds; round++) {
     for (let i = 0; i < peers.length; i++) {
       const peer = peers[(i + round) % peers.length];
@@ -53,8 +55,10 @@ async function measureFreshMasters({ peers, settings, progress }, { setting, own
       const master = await startMaster(peer, { ...setting, options: { ...setting.options, ...options } });
       try {
         const value = await measure(master);
+        const figures = { [metric]: value };
+        for (const [ key, look ] of Object.entries(beside)) figures[key] = look(master);
         progress(`round ${round}/${settings.rounds} ${peer.label}: ${value.toFixed(0)} ms`);
-        if (round > 0) rows[peer.label].series[metric].push(value);
+        if (round > 0) Object.entries(figures).forEach(([ key, figure ]) => rows[peer.label].series[key].push(figure));
       } finally {
         await master.stop();
       }

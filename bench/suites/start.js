@@ -1,8 +1,17 @@
 'use strict';
 
+const os = require('os');
 const { measureFreshMasters } = require('../lib/lifecycle');
+const { childPids, cpuTime } = require('../lib/proc');
 
 const ready = { key: 'ready', title: 'spawn of node to egg-ready', unit: 'ms', better: 'lower' };
+
+/** No master, however fast, can be ready sooner: agent and app workers need so much CPU to boot. */
+const bound = { key: 'bound', title: 'CPU of agent and workers by then, per core', unit: 'ms', better: 'lower' };
+
+function childrenCpu({ pid }) {
+  return childPids(pid).reduce((sum, child) => sum + cpuTime(child).exactNs, 0) / 1e6 / os.cpus().length;
+}
 
 /** The start of a real Egg application, by the number of its workers. */
 function startOf(workers, prestart) {
@@ -10,7 +19,7 @@ function startOf(workers, prestart) {
     name: `start/${workers}${prestart ? '-prestart' : ''}`,
     title: `Start of an Egg application with ${workers} workers${prestart ? ', ours with prestart' : ''}`,
     peers: [ 'egg-cluster', 'egg-cluster-rs' ],
-    metrics: [ ready ],
+    metrics: [ ready, bound ],
     goals: [ { metric: 'ready', atMost: prestart ? 0.65 : 0.8 } ],
     supports: peer => peer.egg,
     run: job => measureFreshMasters(job, {
@@ -18,6 +27,7 @@ function startOf(workers, prestart) {
       ownOptions: { prestart },
       metric: 'ready',
       measure: master => Promise.resolve(master.readyMs),
+      beside: { bound: childrenCpu },
     }),
   };
 }

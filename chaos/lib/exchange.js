@@ -26,7 +26,8 @@ const OUTCOMES = [ 'answered', 'refused', 'reset', 'reuse', 'cut', 'wrong', 'hun
  * @param {number} order.timeoutMs - for the whole of it
  * @param {string} [order.localAddress] - to come from
  * @param {function(http.ClientRequest): void} [order.send] - writes the body and ends; without it a GET
- * @return {Promise<Object>} the end: `{outcome, code, client, startedAt, endedAt}`; `client` is address and port
+ * @return {Promise<Object>} the end: `{outcome, code, client, startedAt, sentAt, endedAt}`; `client` is address and
+ *   port, and by `sentAt` the kernel has the beginning of a request on a new connection
  */
 function exchange({ port, path, agent, expected, timeoutMs, localAddress, send }) {
   return new Promise(resolve => {
@@ -35,9 +36,10 @@ function exchange({ port, path, agent, expected, timeoutMs, localAddress, send }
     const request = http.request({ host: '127.0.0.1', port, path, method, agent, localAddress });
     let bytesBefore = 0;
     let client;
+    let sentAt;
     const end = (outcome, code) => {
       clearTimeout(timer);
-      resolve({ outcome, code, client, startedAt, endedAt: now() });
+      resolve({ outcome, code, client, startedAt, sentAt, endedAt: now() });
     };
     const timer = setTimeout(() => {
       end('hung');
@@ -46,7 +48,11 @@ function exchange({ port, path, agent, expected, timeoutMs, localAddress, send }
     request.once('socket', socket => {
       bytesBefore = socket.bytesRead;
       client = endpoint(socket);
-      if (socket.connecting) socket.once('connect', () => { client = endpoint(socket); });
+      if (!socket.connecting) return;
+      socket.once('connect', () => {
+        client = endpoint(socket);
+        setImmediate(() => { sentAt = now(); });
+      });
     });
     request.on('error', err => end(classify(err, request, bytesBefore), err.code));
     request.once('response', response => check(response, expected, end));

@@ -35,7 +35,7 @@ class Load {
     this.seed = seed;
     this.timeoutMs = timeoutMs;
     this.manyAddresses = manyAddresses;
-    /** Every attempt: `{id, kind, outcome, code, client, startedAt, endedAt}`, and `retryOf` where it repeats another. */
+    /** Every attempt: an exchange with `id` and `kind`, and `retryOf` where it repeats another. */
     this.attempts = [];
   }
 

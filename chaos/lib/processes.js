@@ -7,8 +7,14 @@ const { childPids, memory } = require('../../bench/lib/proc');
 
 /** Whether a process runs; one that has ended and waits to be reaped does not. */
 function isAlive(pid) {
+  const state = stateOf(pid);
+  return state !== '' && state !== 'Z';
+}
+
+/** The state of a process, one letter as in proc(5); empty where there is none. */
+function stateOf(pid) {
   const stat = readOrEmpty(`/proc/${pid}/stat`);
-  return stat !== '' && stat[stat.lastIndexOf(')') + 2] !== 'Z';
+  return stat.slice(stat.lastIndexOf(')') + 2)[0] || '';
 }
 
 /**
@@ -46,4 +52,4 @@ function readOrEmpty(file) {
   }
 }
 
-module.exports = { isAlive, childrenRunning, holdings, withEnvironment };
+module.exports = { isAlive, stateOf, childrenRunning, holdings, withEnvironment };

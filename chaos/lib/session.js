@@ -23,10 +23,10 @@ async function holdSession(order) {
   const line = new Line(order);
   try {
     await converse(line, order);
-    return { outcome: 'answered', client: line.client, startedAt, endedAt: now() };
+    return { outcome: 'answered', client: line.client, startedAt, sentAt: line.sentAt, endedAt: now() };
   } catch (err) {
     const code = err.code || err.message;
-    return { outcome: line.outcome(err), code, client: line.client, startedAt, endedAt: now() };
+    return { outcome: line.outcome(err), code, client: line.client, startedAt, sentAt: line.sentAt, endedAt: now() };
   } finally {
     line.socket.destroy();
   }
@@ -65,7 +65,10 @@ class Line {
       this.#text += piece.latin1Slice();
       this.#wake();
     });
-    this.socket.once('connect', () => { this.client = endpoint(this.socket); });
+    this.socket.once('connect', () => {
+      this.client = endpoint(this.socket);
+      setImmediate(() => { this.sentAt = now(); });
+    });
     this.socket.on('error', err => { this.#failure = err; });
     this.socket.once('close', () => {
       this.#isClosed = true;

@@ -3,6 +3,7 @@
 // One scenario on one master, from start to the last process.
 
 const { account } = require('./account');
+const { freeze } = require('./freeze');
 const { RemoteLoad } = require('./loader');
 const { startMaster } = require('./master');
 const { createRandom } = require('./random');
@@ -21,8 +22,8 @@ class Trial {
     this.seed = seed;
     this.quick = quick;
     this.random = createRandom(`${seed}/${scenario.name}`);
-    /** Processes that were ended from outside. */
-    this.killed = new Set();
+    /** Processes that were ended from outside, and what was known of each just before. */
+    this.killed = new Map();
     /** What happened when, in ms of the monotonic clock. */
     this.events = [];
     /** What the scenario itself has to tell to its judge. */
@@ -34,9 +35,12 @@ class Trial {
     this.events.push({ at: now(), event, detail });
   }
 
-  /** SIGKILL to a child of the master. */
+  /**
+   * SIGKILL to a child of the master. A worker notes a request some microseconds after it has read it: so that none is
+   * taken for unread that was killed in between, the kernel is asked what it had read.
+   */
   kill(pid) {
-    this.killed.add(pid);
+    this.killed.set(pid, freeze(pid, this.master.port));
     this.mark('kill', pid);
     this.master.ledger.remove(pid);
     try {

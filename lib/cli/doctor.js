@@ -11,6 +11,7 @@ const native = require('../native');
 const { statusOf } = require('./client');
 const { allSockets } = require('./find');
 const { CliError } = require('./failure');
+const { processors } = require('../processors');
 const { bytes, clean, wrap } = require('./text');
 
 const MARKS = { ok: [ 'green', 'ok  ' ], warn: [ 'yellow', 'warn' ], fail: [ 'red', 'FAIL' ] };
@@ -29,7 +30,7 @@ const fail = (text, todo) => ({ level: 'fail', text, todo });
 
 async function doctor({ out, paint, columns }, { dir, port, json }) {
   const findings = [
-    node(), binding(), ...platformPackage(), ...descriptors(), ...tasks(), ...memory(), ...processors(), ...backlog(), ...kernel(),
+    node(), binding(), ...platformPackage(), ...descriptors(), ...tasks(), ...memory(), processorCount(), ...backlog(), ...kernel(),
     directory(path.resolve(dir || '.')), ...await masters(),
     ...(port === undefined ? [] : [ await portState(port) ]),
   ];
@@ -111,13 +112,12 @@ function memory() {
     ? warn(text, 'the kernel kills workers where it is exceeded: fewer workers, --max-old-space-size, or a higher limit') : ok(text) ];
 }
 
-function processors() {
-  const [ quota, period ] = (cgroupValue('cpu.max', 'cpu', 'cpu.cfs_quota_us') || 'max').split(' ');
+function processorCount() {
   const cpus = os.cpus().length;
-  if (quota === 'max' || Number(quota) <= 0) return [ ok(`processors: ${cpus}`) ];
-  const share = Number(quota) / Number(period || 100000);
-  const text = `processors: the container has ${share.toFixed(1)} of ${cpus}`;
-  return [ share < cpus - 0.5 ? warn(text, `without options.workers there would be ${cpus}: set it to ${Math.max(1, Math.round(share))}`) : ok(text) ];
+  const count = processors();
+  return ok(count === cpus
+    ? `processors: ${cpus}; so many app workers there are by default`
+    : `processors: ${count} of ${cpus}, by a quota or affinity; so many app workers there are by default`);
 }
 
 function backlog() {

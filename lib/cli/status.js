@@ -77,13 +77,15 @@ function headline({ version, pid, phase, ready, notReady, uptimeMs, address, mas
 }
 
 function notes(report, paint) {
-  const { baseDir, listeners, reload, lastReload, paused } = report;
+  const { baseDir, waits, listeners, reload, lastReload, paused } = report;
   const lines = [ paint('dim', clean(baseDir)) ];
   for (const { kind, address, accepting, waiting } of listeners) {
     const rests = accepting || kind.startsWith('shared') ? '' : paint('yellow', ', not accepting at this moment');
     lines.push(`listens on ${clean(address)} (${kind})${waiting > 0 ? `, ${waiting} waiting` : ''}${rests}`);
   }
   lines.push(connectionText(report, paint));
+  const waited = waits.fullOutboxes + waits.pausedSenders;
+  if (waited > 0) lines.push(paint('yellow', `messages have had to wait ${waited} times for processes that do not keep up`));
   if (paused) lines.push(paint('yellow', 'paused: new connections wait in the queue of the kernel; egg-cluster-rs resume ends that'));
   lines.push(...restartTexts(report).map(line => paint('red', line)));
   if (reload) lines.push(paint('yellow', reloadText(reload)));

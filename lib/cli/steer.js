@@ -8,7 +8,7 @@ const { CliError, EXIT } = require('./failure');
 const { duration } = require('./text');
 
 const LOOK_MS = 150;
-/** How long the process of a master may take after its cluster has ended. */
+/** How long the process of a master may take after its cluster has ended: it ends itself in half of that. */
 const FAREWELL_MS = 10000;
 
 async function reload(context, { agent, wait, json }) {
@@ -147,12 +147,14 @@ async function stop(context, { wait, timeout, json }) {
   const deadline = Date.now() + timeout * 1000;
   const children = await awaitEnd(context, report, deadline);
   await until(deadline, () => children.every(pid => !isAlive(pid)), () => `processes are left: ${children.filter(isAlive).join(', ')}`);
-  for (const { address } of report.listeners) {
+  for (const { address, inherited } of report.listeners) {
+    // What the master was started with listens on.
+    if (inherited) continue;
     await until(deadline, () => isFree(address), () => `somebody listens on ${address} still`);
   }
   const end = Math.min(deadline, Date.now() + FAREWELL_MS);
   await until(end, () => !isAlive(report.pid), () => `the cluster has ended, but the process of the master, ${report.pid}, has not`,
-    `it belongs to another program, or its own JavaScript is stuck: then kill -9 ${report.pid}`);
+    `it belongs to another program, or a debugger holds it up: kill -9 ${report.pid} ends it`);
   teller.outcome('stopped', { result: 'done' });
 }
 

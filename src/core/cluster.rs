@@ -95,6 +95,10 @@ impl Listeners {
         self.by_id.get_mut(&id)
     }
 
+    pub(super) fn has(&self, id: ListenerId) -> bool {
+        self.by_id.contains_key(&id)
+    }
+
     /// Some worker is there to take its connections, now or later.
     #[cfg(test)]
     pub(super) fn is_attended(&self, id: ListenerId) -> bool {
@@ -134,8 +138,8 @@ impl Listeners {
         self.by_id.len()
     }
 
-    pub(super) fn iter(&self) -> impl Iterator<Item = &Listener> {
-        self.by_id.values()
+    pub(super) fn entries(&self) -> impl Iterator<Item = (ListenerId, &Listener)> {
+        self.by_id.iter().map(|(&id, listener)| (id, listener))
     }
 
     fn has_member(&self, id: ListenerId, worker: u32) -> bool {
@@ -183,6 +187,7 @@ impl Listener {
         Some(ListenerStatus {
             kind,
             address: local.map_or_else(|| self.key.clone(), |local| local.to_string()),
+            inherited: false,
             accepting: self.accepting,
             workers: self.members.len(),
             waiting: self.pending.len(),
@@ -305,7 +310,7 @@ impl Core {
         let spec = listen_spec(query, kind == Kind::RoundRobin)?;
         let state = State::Binding(Vec::new());
         let listener = self.listeners.insert(Listener::new(key, kind, state));
-        self.output(Output::Listen { listener, spec });
+        self.listen(listener, spec);
         Ok(listener)
     }
 

@@ -4,6 +4,7 @@
 //! Nothing here does I/O. File descriptors are named by [`ConnId`] and [`ListenerId`]; the
 //! driver keeps the tables that turn them into real descriptors.
 
+use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
@@ -144,6 +145,8 @@ pub enum Input {
         /// How it ended.
         status: ExitStatus,
     },
+    /// The listening sockets that the process was started with. Once, before the start.
+    Inherited(Vec<InheritedSocket>),
     /// Answer to [`Output::Listen`].
     Listening {
         /// Which listener.
@@ -192,6 +195,12 @@ pub enum Input {
         conn: ConnId,
         /// Nothing of it has been read, and nothing was written to it.
         untouched: bool,
+    },
+    /// Answer to [`Output::FindUntouched`].
+    UntouchedFound {
+        /// Those of which nothing has been read and to which nothing was written, in the order in
+        /// which they were asked for.
+        conns: Vec<ConnId>,
     },
     /// Answer to [`Output::AskStack`].
     Stack {
@@ -264,6 +273,20 @@ pub enum Steer {
     Resume,
     /// End everything, in order.
     Stop,
+}
+
+impl Steer {
+    /// As the paths of the control socket call it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Reload { .. } => "reload",
+            Self::Restart { .. } => "restart",
+            Self::Scale { .. } => "scale",
+            Self::Pause => "pause",
+            Self::Resume => "resume",
+            Self::Stop => "stop",
+        }
+    }
 }
 
 /// What comes of something that was asked for.
@@ -416,6 +439,12 @@ pub enum Output {
         /// Which one.
         conn: ConnId,
     },
+    /// Find out of which connections nothing has been read, and to which nothing was written;
+    /// answered by `UntouchedFound`.
+    FindUntouched {
+        /// Which ones.
+        conns: Vec<ConnId>,
+    },
     /// Close the master's duplicate of a connection. Where no worker took it, the client sees an end.
     CloseConn {
         /// Which one.
@@ -443,8 +472,43 @@ pub enum Output {
     },
     /// Nobody has to wait for the parent any more: what is sent to it is dropped from now on.
     ForgetParent,
+    /// Tell the service manager.
+    Notify(Notice),
     /// Tell the JavaScript face.
     Emit(Event),
+}
+
+/// What a service manager, such as systemd, is told.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Notice {
+    /// How the cluster stands.
+    State {
+        /// The new state, if it is another one.
+        change: Option<ServiceState>,
+        /// In words for operators; one line.
+        status: String,
+        /// Do not give up on what goes on for so long from now on.
+        extend: Option<Duration>,
+    },
+    /// A sign of life.
+    Alive,
+}
+
+/// The state of the whole cluster as a service manager knows it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum ServiceState {
+    /// It does not serve yet.
+    #[default]
+    Starting,
+    /// It serves.
+    Ready,
+    /// It serves, and replaces all workers.
+    Reloading {
+        /// Which reload it is: one can follow the other.
+        number: u64,
+    },
+    /// It ends.
+    Stopping,
 }
 
 /// The two signals that end a child.
@@ -504,6 +568,8 @@ pub enum ListenTarget {
     },
     /// A descriptor that the master process already has.
     Fd(i32),
+    /// A listening socket that the process was started with, by its descriptor.
+    Inherited(i32),
     /// UDP; never accepted on, always shared.
     Udp {
         /// The address.
@@ -515,6 +581,40 @@ pub enum ListenTarget {
         /// Set `SO_REUSEADDR`.
         reuse_addr: bool,
     },
+}
+
+/// A listening socket that the process was started with.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct InheritedSocket {
+    /// Its descriptor.
+    pub fd: i32,
+    /// What whoever made it calls it.
+    pub name: Option<String>,
+    /// Where it listens.
+    pub place: SocketPlace,
+}
+
+/// Where an inherited socket listens.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum SocketPlace {
+    /// TCP.
+    Tcp(SocketAddr),
+    /// A unix socket at this path; an abstract name has a NUL in front.
+    Unix(String),
+}
+
+/// For the log: the address, and the name behind it.
+impl fmt::Display for InheritedSocket {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.place {
+            SocketPlace::Tcp(address) => write!(f, "{address}")?,
+            SocketPlace::Unix(path) => f.write_str(&path.replace('\0', "@"))?,
+        }
+        match &self.name {
+            Some(name) => write!(f, " ({name})"),
+            None => Ok(()),
+        }
+    }
 }
 
 /// What the core is told once, at birth.
@@ -568,6 +668,15 @@ pub struct Settings {
     pub hold: HoldLimits,
     /// What each child may use of the master.
     pub limits: ChildLimits,
+    /// Whether a service manager wants to be told how the cluster stands.
+    pub service: Option<ServiceSettings>,
+}
+
+/// What a service manager wants to be told.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ServiceSettings {
+    /// Without a sign of life for so long it takes the master for dead; `None`: it wants none.
+    pub watchdog: Option<Duration>,
 }
 
 /// What one child may use of the master's memory and descriptors, be it broken or hostile.
@@ -1053,6 +1162,32 @@ pub enum Event {
         /// The address for probes and metrics.
         tcp: Option<String>,
     },
+    /// The application listens by a socket that the process was started with.
+    SocketTaken {
+        /// Its address, and its name.
+        socket: String,
+    },
+    /// The application has started, and listens by none of these that the process was started with.
+    SocketsUnused {
+        /// Their addresses and names.
+        sockets: Vec<String>,
+    },
+    /// What the process was started with is no socket that it can use.
+    SocketIgnored {
+        /// The descriptor.
+        fd: i32,
+        /// What whoever gave it calls it.
+        name: Option<String>,
+        /// Why.
+        reason: String,
+    },
+    /// The service manager cannot be told anything (once per stretch).
+    NotifyFailed {
+        /// Where it should be.
+        socket: String,
+        /// Why.
+        reason: String,
+    },
     /// Operators cannot do so, or only in part.
     ControlFailed {
         /// What, why, and what to do.
@@ -1129,6 +1264,15 @@ pub enum Event {
         pid: i32,
         /// The child itself had ended; only descendants were left.
         exited: bool,
+    },
+    /// An operator has asked for something through the control socket, and it is done.
+    Asked {
+        /// `stop`, `reload`, `restart`, `scale`, `pause` or `resume`.
+        request: &'static str,
+        /// The process that has asked; null where the system does not tell.
+        pid: Option<i32>,
+        /// What it runs; null likewise.
+        command: Option<String>,
     },
     /// Everything has ended. The last event.
     Closed {

@@ -236,7 +236,6 @@ impl Core {
         let Some(newconn) = worker.newconns.remove(at) else {
             return;
         };
-        worker.answered_at = Some(now);
         if accepted {
             worker.counters.taken += 1;
             let Newconn { conn, listener, .. } = newconn;
@@ -304,7 +303,6 @@ impl Core {
         let Some(worker) = self.workers.get_mut(id) else {
             return;
         };
-        worker.answered_at = Some(now);
         if let Some(sticky) = worker.sticky.settle(conn) {
             worker.counters.taken += 1;
             self.keep_for_a_moment(now, id, conn, Way::Sticky(sticky));
@@ -498,13 +496,11 @@ impl Core {
             port,
             ipv6_only: false,
         };
-        self.output(Output::Listen {
-            listener,
-            spec: ListenSpec {
-                target,
-                backlog: Some(511),
-            },
-        });
+        let spec = ListenSpec {
+            target,
+            backlog: Some(511),
+        };
+        self.listen(listener, spec);
     }
 
     pub(super) fn on_sticky_listening(&mut self, now: Instant) {

@@ -34,7 +34,7 @@ impl Core {
         self.inquired_at = Some(now);
         for child in self.living_children() {
             if !self.is_ending(child) && self.can_be_asked(child) {
-                self.ping_for_operator(now, child);
+                self.send_ping(now, child);
                 self.ask_for_count(child);
             }
         }

@@ -60,6 +60,7 @@ impl Core {
             self.phase = Phase::Starting;
             self.started_at = Some(now);
             self.start_watchdog(now);
+            self.give_sign_of_life(now);
             self.fork_agent(now);
             self.prestart_workers();
         }
@@ -117,6 +118,7 @@ impl Core {
             address: self.public.address.clone(),
             elapsed_ms: millis(elapsed),
         });
+        self.report_unused_sockets();
         let data = self.ready_data();
         self.tell_parent("egg-ready", Some(&data));
         let ready = self.egg_ready("app");
@@ -162,8 +164,13 @@ impl Core {
         }
         self.phase = Phase::Failing { code };
         self.reload = None;
-        let is_ending = |timer: &Timer| matches!(timer, Timer::Kill(_) | Timer::Descendants(_));
-        self.timers.cancel_where(|timer| !is_ending(timer));
+        let stays = |timer: &Timer| {
+            matches!(
+                timer,
+                Timer::Kill(_) | Timer::Descendants(_) | Timer::SignOfLife
+            )
+        };
+        self.timers.cancel_where(|timer| !stays(timer));
         self.close_all_listeners();
         self.release_all_recent();
         let grace = self

@@ -20,8 +20,10 @@
 //! | [`steer`] | what operators ask for: scale, pause, restart of a slot |
 //! | [`status`], [`counters`], [`inquiry`] | what operators see |
 //! | [`threads`] | what differs where children are threads |
+//! | [`service`] | what a service manager is told |
 //! | [`shutdown`] | ending a child and its descendants, and closing everything in order |
 //! | [`cluster`] | the primary's side of Node's cluster protocol, and its listeners |
+//! | [`inherited`] | which sockets that the process was started with serve them |
 //! | [`bounds`] | what one worker may ask for |
 //! | [`handoff`] | connections: who gets one, and what happens to it when that fails |
 //! | [`window`] | how many connections may be on their way to one worker |
@@ -50,6 +52,7 @@ mod handoff;
 pub mod hang_stack;
 pub mod head;
 mod hold;
+mod inherited;
 mod inquiry;
 mod intensity;
 mod lifecycle;
@@ -62,6 +65,7 @@ mod reload;
 mod restart;
 mod router;
 mod scheduler;
+mod service;
 mod shutdown;
 pub mod status;
 mod steer;
@@ -83,6 +87,7 @@ use counters::Totals;
 use drain::Drains;
 use event::{ChildId, Command, Event, Frame, Input, Output, Settings, Snapshot, Waits};
 use handoff::Sticky;
+use inherited::Inherited;
 use lifecycle::Phase;
 use parent::Parent;
 use peeking::Peeking;
@@ -90,6 +95,7 @@ use prestart::Waiting;
 use recent::Recent;
 use reload::{Reload, Reloads};
 use restart::Restarts;
+use service::Service;
 use shutdown::Endings;
 use timer::{Timer, Timers};
 use watchdog::Watchdog;
@@ -117,12 +123,14 @@ pub struct Core {
     drains: Drains,
     endings: Endings,
     listeners: Listeners,
+    inherited: Inherited,
     sticky: Sticky,
     recent: Recent,
     restarts: Restarts,
     watchdog: Watchdog,
     peeking: Peeking,
     parent: Parent,
+    service: Service,
     failed_checks: u32,
     bad_messages: HashMap<ChildId, u32>,
     waits: Waits,
@@ -166,9 +174,11 @@ impl Core {
             drains: Drains::default(),
             endings: Endings::default(),
             listeners: Listeners::default(),
+            inherited: Inherited::default(),
             recent: Recent::default(),
             peeking: Peeking::default(),
             parent: Parent::default(),
+            service: Service::default(),
             failed_checks: 0,
             bad_messages: HashMap::new(),
             waits: Waits::default(),
@@ -179,6 +189,11 @@ impl Core {
 
     /// Takes note of something that has happened.
     pub fn handle_input(&mut self, now: Instant, input: Input) {
+        self.take_input(now, input);
+        self.inform_service_manager(now);
+    }
+
+    fn take_input(&mut self, now: Instant, input: Input) {
         match input {
             Input::Command(command) => self.on_command(now, command),
             Input::Spawned { child, pid } => self.on_spawned(now, child, pid),
@@ -205,6 +220,7 @@ impl Core {
             Input::OutboxDrained { child } => self.timers.cancel(Timer::Stall(child)),
             Input::Disconnected { child } => self.on_disconnected(now, child),
             Input::Exited { child, status } => self.on_exited(now, child, status),
+            Input::Inherited(sockets) => self.on_inherited(sockets),
             Input::Listening { listener, local } => self.on_listening(now, listener, local),
             Input::ListenFailed { listener, errno } => self.on_listen_failed(now, listener, errno),
             Input::Accepted {
@@ -216,6 +232,7 @@ impl Core {
             Input::AcceptedRest { listener } => self.on_accepted_rest(now, listener),
             Input::AcceptFailed { listener, errno } => self.on_accept_failed(now, listener, errno),
             Input::Checked { conn, untouched } => self.on_checked(now, conn, untouched),
+            Input::UntouchedFound { conns } => self.on_untouched_found(now, &conns),
             Input::Stack { child, stack } => self.on_stack(child, stack),
             Input::Descendants { child, alive } => self.on_descendants(now, child, alive),
         }
@@ -247,8 +264,10 @@ impl Core {
                 Timer::Orphaned(listener) => self.close_orphaned(listener),
                 Timer::Watchdog => self.watch(now),
                 Timer::Stack(child) => self.on_stack_time(child),
+                Timer::SignOfLife => self.give_sign_of_life(now),
             }
         }
+        self.inform_service_manager(now);
     }
 
     /// When [`Core::handle_timeout`] wants to be called.
@@ -329,6 +348,7 @@ impl Core {
     }
 
     fn emit(&mut self, event: Event) {
+        self.service.note(&event);
         self.outputs.push_back(Output::Emit(event));
     }
 

@@ -1,19 +1,21 @@
 //! Connections that a worker took a moment ago.
 //!
-//! A worker says that it serves a connection before it reads from it; under load the two are
-//! some milliseconds apart. If it dies in between, the connection is as good as new. So the
-//! master keeps its duplicate for a moment longer, and when the worker has ended it asks the
-//! system whether a byte was read or written: if not, another worker gets the connection.
+//! A worker says that it serves a connection before it reads from it; on a busy machine the two
+//! are some milliseconds apart, and in a worker that has begun an endless loop they never meet.
+//! If it dies in between, the connection is as good as new. So the master keeps its duplicate
+//! for a moment longer, and when the worker has ended it asks the system whether a byte was
+//! read or written: if not, another worker gets the connection.
 //!
-//! A worker that fell silent in that moment may never have read the connection, however long
-//! ago it took it: its duplicates are kept until it gives some answer, or ends.
+//! When the moment is over, the system is asked which ones nobody has touched; the duplicates of
+//! all others are closed. A client may be slow to send, and a worker to read, so these are kept
+//! for a while, and then until the worker's event loop has turned once more.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::time::{Duration, Instant};
 
 use super::Core;
 use super::cluster::Held;
-use super::event::{ConnId, ListenerId, Output};
+use super::event::{ChildId, ConnId, ListenerId, Output};
 use super::handoff::StickyConn;
 use super::timer::Timer;
 
@@ -23,7 +25,9 @@ const KEEP: Duration = Duration::from_millis(30);
 /// Those whose time is over are closed together, so often at most: each look costs a wake-up.
 const RELEASE_EVERY: Duration = Duration::from_millis(10);
 
-/// How often it is looked whether those who fell silent have answered.
+/// How long the duplicate of an untouched connection is kept, at the least.
+const KEEP_UNTOUCHED: Duration = Duration::from_millis(250);
+/// How often it is looked whether they have been touched.
 const LOOK_AGAIN: Duration = Duration::from_millis(100);
 
 /// How a connection would be handed over again.
@@ -45,10 +49,35 @@ struct Taken {
 #[derive(Debug, Default)]
 pub(super) struct Recent {
     taken: VecDeque<Taken>,
-    /// Those whose time is over, of workers that have fallen silent.
-    silent: Vec<Taken>,
+    /// Those whose time is over; the driver finds out which are untouched.
+    looked_at: Vec<Taken>,
+    /// Those that were untouched when they were looked at.
+    untouched: Vec<Taken>,
     /// Those of dead workers that the driver looks at.
     checked: BTreeMap<ConnId, Way>,
+}
+
+impl Recent {
+    fn take_all(&mut self) -> Vec<Taken> {
+        let mut all = std::mem::take(&mut self.untouched);
+        all.append(&mut self.looked_at);
+        all.extend(self.taken.drain(..));
+        all
+    }
+
+    fn take_of(&mut self, worker: u32) -> Vec<Taken> {
+        let is_theirs = |taken: &mut Taken| taken.worker == worker;
+        let mut theirs: Vec<Taken> = self.untouched.extract_if(.., is_theirs).collect();
+        theirs.extend(self.looked_at.extract_if(.., is_theirs));
+        for taken in std::mem::take(&mut self.taken) {
+            if taken.worker == worker {
+                theirs.push(taken);
+            } else {
+                self.taken.push_back(taken);
+            }
+        }
+        theirs
+    }
 }
 
 impl Core {
@@ -59,7 +88,7 @@ impl Core {
             return;
         }
         if self.recent.taken.is_empty() {
-            self.timers.set(Timer::Recent, now + KEEP);
+            self.timers.set_at_latest(Timer::Recent, now + KEEP);
         }
         self.recent.taken.push_back(Taken {
             conn,
@@ -71,42 +100,66 @@ impl Core {
 
     /// Their time is over.
     pub(super) fn release_recent(&mut self, now: Instant) {
-        let due = self
-            .recent
-            .taken
-            .partition_point(|taken| taken.at + KEEP <= now);
-        let due: Vec<Taken> = self.recent.taken.drain(..due).collect();
-        let silent = std::mem::take(&mut self.recent.silent);
-        for taken in silent.into_iter().chain(due) {
-            if self.has_fallen_silent(taken) {
-                self.recent.silent.push(taken);
+        let recent = &mut self.recent;
+        let due = recent.taken.partition_point(|taken| taken.at + KEEP <= now);
+        let due = recent.taken.drain(..due);
+        recent
+            .looked_at
+            .extend(recent.untouched.drain(..).chain(due));
+        let conns: Vec<ConnId> = recent.looked_at.iter().map(|taken| taken.conn).collect();
+        let next = recent.taken.front();
+        if let Some(at) = next.map(|taken| (taken.at + KEEP).max(now + RELEASE_EVERY)) {
+            self.timers.set(Timer::Recent, at);
+        }
+        if !conns.is_empty() {
+            self.output(Output::FindUntouched { conns });
+        }
+    }
+
+    /// The system has been asked which of them are untouched; these are in the same order.
+    pub(super) fn on_untouched_found(&mut self, now: Instant, conns: &[ConnId]) {
+        let mut untouched = conns.iter().peekable();
+        for taken in std::mem::take(&mut self.recent.looked_at) {
+            let is_untouched = untouched.next_if(|&&conn| conn == taken.conn).is_some();
+            if is_untouched && self.may_yet_read(now, taken) {
+                self.recent.untouched.push(taken);
             } else {
                 self.output(Output::CloseConn { conn: taken.conn });
             }
         }
-        let next = self.recent.taken.front();
-        let next = next.map(|taken| (taken.at + KEEP).max(now + RELEASE_EVERY));
-        let again = (!self.recent.silent.is_empty()).then_some(now + LOOK_AGAIN);
-        if let Some(at) = next.or(again) {
-            self.timers.set(Timer::Recent, at);
+        if !self.recent.untouched.is_empty() {
+            self.timers.set_at_latest(Timer::Recent, now + LOOK_AGAIN);
         }
     }
 
-    /// The worker owes an answer for another connection, and has given none since this one's
-    /// time was over.
-    fn has_fallen_silent(&self, taken: Taken) -> bool {
-        self.workers.get(taken.worker).is_some_and(|worker| {
-            let owes = !worker.newconns.is_empty() || !worker.sticky.sent.is_empty();
-            owes && worker.answered_at.is_none_or(|at| at < taken.at + KEEP)
-        })
+    /// The worker's event loop has not turned since the time of an untouched connection was over.
+    /// It is asked to; one that cannot be asked any more is about to end.
+    fn may_yet_read(&mut self, now: Instant, taken: Taken) -> bool {
+        let until = taken.at + KEEP_UNTOUCHED;
+        let Some(worker) = self.workers.get(taken.worker) else {
+            return false;
+        };
+        if worker.pulse.has_turned_since(until) {
+            return false;
+        }
+        if now >= until && worker.is_connected() {
+            self.send_ping(now, ChildId::App(taken.worker));
+        }
+        true
+    }
+
+    /// The worker has answered a ping: what is untouched may not be wanted.
+    pub(super) fn look_at_untouched_of(&mut self, now: Instant, worker: u32) {
+        let mut untouched = self.recent.untouched.iter();
+        if untouched.any(|taken| taken.worker == worker && taken.at + KEEP_UNTOUCHED <= now) {
+            self.timers.set(Timer::Recent, now);
+        }
     }
 
     /// At the end, or when descriptors are wanted elsewhere.
     pub(super) fn release_all_recent(&mut self) {
         self.timers.cancel(Timer::Recent);
-        let silent = std::mem::take(&mut self.recent.silent);
-        let taken = std::mem::take(&mut self.recent.taken);
-        for taken in silent.into_iter().chain(taken) {
+        for taken in self.recent.take_all() {
             self.output(Output::CloseConn { conn: taken.conn });
         }
     }
@@ -120,16 +173,7 @@ impl Core {
 
     /// The worker has ended, so it reads nothing any more.
     pub(super) fn check_recent_of(&mut self, worker: u32) {
-        let is_theirs = |taken: &mut Taken| taken.worker == worker;
-        let mut of_worker: Vec<Taken> = self.recent.silent.extract_if(.., is_theirs).collect();
-        let taken = std::mem::take(&mut self.recent.taken);
-        for taken in taken {
-            if taken.worker == worker {
-                of_worker.push(taken);
-            } else {
-                self.recent.taken.push_back(taken);
-            }
-        }
+        let of_worker = self.recent.take_of(worker);
         for Taken { conn, way, .. } in of_worker {
             self.recent.checked.insert(conn, way);
             self.output(Output::CheckUntouched { conn });

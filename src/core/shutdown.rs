@@ -183,7 +183,9 @@ impl Core {
         self.reload = None;
         let drains = &self.drains;
         self.timers.cancel_where(|timer| match timer {
-            Timer::Kill(_) | Timer::Descendants(_) | Timer::ParentStall => false,
+            Timer::Kill(_) | Timer::Descendants(_) | Timer::ParentStall | Timer::SignOfLife => {
+                false
+            }
             Timer::Drain(child) => !drains.has(*child),
             _ => true,
         });

@@ -5,8 +5,9 @@ use std::time::{Duration, Instant};
 
 use serde::Serialize;
 
+use super::cluster::Listener;
 use super::counters::{Counters, Totals};
-use super::event::{ChildId, SlotView};
+use super::event::{ChildId, ListenerId, SlotView, Waits};
 use super::lifecycle::Phase;
 use super::reload::{Over, Reload};
 use super::restart::Backoff;
@@ -35,6 +36,8 @@ pub struct Status {
     pub listeners: Vec<ListenerStatus>,
     /// Connections of all workers.
     pub connections: ConnectionStatus,
+    /// How often messages have had to wait.
+    pub waits: Waits,
     /// Workers are being replaced.
     pub reload: Option<ReloadStatus>,
     /// How the last replacement ended.
@@ -65,6 +68,8 @@ pub struct ListenerStatus {
     pub kind: &'static str,
     /// Where.
     pub address: String,
+    /// The process was started with it: it goes on listening when the master has ended.
+    pub inherited: bool,
     /// The master accepts on it at this moment.
     pub accepting: bool,
     /// How many workers it is for.
@@ -247,6 +252,7 @@ impl Core {
             address: Some(self.public.address.clone()).filter(|address| !address.is_empty()),
             listeners: self.listener_statuses(),
             connections: self.connection_status(),
+            waits: self.waits,
             reload: self.reload.as_ref().map(|reload| reload.status(now)),
             last_reload: self.reloads.last.as_ref().map(|over| over.status(now)),
             reloads_done: self.reloads.done,
@@ -278,19 +284,28 @@ impl Core {
 
     fn listener_statuses(&self) -> Vec<ListenerStatus> {
         let sticky = self.sticky.listener.filter(|_| self.sticky.is_open);
-        let sticky = sticky.map(|_| ListenerStatus {
+        let sticky = sticky.map(|id| ListenerStatus {
             kind: "sticky",
             address: format!("port {}", self.public.port.unwrap_or(0)),
+            inherited: self.inherited.is_of(id),
             accepting: self.sticky.accepting,
             workers: self.workers.iter().filter(|(_, it)| it.ready).count(),
             waiting: self.sticky.held,
         });
-        let others = self.listeners.iter().filter_map(|listener| listener.view());
+        let view = |(id, listener): (ListenerId, &Listener)| {
+            let view = listener.view()?;
+            let inherited = self.inherited.is_of(id);
+            Some(ListenerStatus { inherited, ..view })
+        };
+        let others = self.listeners.entries().filter_map(view);
         sticky.into_iter().chain(others).collect()
     }
 
     fn connection_status(&self) -> ConnectionStatus {
-        let pending = self.listeners.iter().map(|listener| listener.pending.len());
+        let pending = self
+            .listeners
+            .entries()
+            .map(|(_, listener)| listener.pending.len());
         ConnectionStatus {
             totals: self.totals,
             waiting: pending.sum::<usize>() + self.sticky.held,

@@ -21,6 +21,12 @@ impl Core {
     /// # Errors
     /// Where it cannot be done, or would leave nobody to serve. Nothing has changed then.
     pub fn steer(&mut self, now: Instant, wish: Steer) -> Result<Steered, Refusal> {
+        let steered = self.obey(now, wish);
+        self.inform_service_manager(now);
+        steered
+    }
+
+    fn obey(&mut self, now: Instant, wish: Steer) -> Result<Steered, Refusal> {
         if wish == Steer::Stop {
             return Ok(self.stop(now));
         }
@@ -116,14 +122,7 @@ impl Core {
 
     /// Somebody serves, but none of the first slots does.
     fn would_serve_nobody(&self, slots: u32) -> bool {
-        let serves = |slot| {
-            let worker = self
-                .workers
-                .in_slot(slot)
-                .and_then(|id| self.workers.get(id));
-            worker.is_some_and(Worker::serves)
-        };
-        self.workers.any_ready() && !(0..slots).any(serves)
+        self.workers.any_ready() && !(0..slots).any(|slot| self.workers.serves_in_slot(slot))
     }
 
     /// The slot of this worker is no more.

@@ -48,6 +48,8 @@ pub enum Timer {
     Watchdog,
     /// A hung worker has not told its stack.
     Stack(ChildId),
+    /// The service manager wants a sign of life.
+    SignOfLife,
 }
 
 /// The table. Setting a timer again moves it.
@@ -68,6 +70,13 @@ impl Timers {
     /// Sets a timer unless it runs already.
     pub fn set_if_idle(&mut self, timer: Timer, at: Instant) {
         if !self.is_set(timer) {
+            self.set(timer, at);
+        }
+    }
+
+    /// Sets a timer, unless it runs already and is due earlier.
+    pub fn set_at_latest(&mut self, timer: Timer, at: Instant) {
+        if self.due(timer).is_none_or(|due| due > at) {
             self.set(timer, at);
         }
     }

@@ -41,7 +41,7 @@ pub(super) struct Watchdog {
 #[derive(Debug, Default)]
 pub(super) struct Pulse {
     state: State,
-    /// A ping is not answered yet.
+    /// The watchdog waits for the answer to a ping.
     pinged: bool,
     /// The master does not read it, so that it cannot be heard.
     unheard: bool,
@@ -49,7 +49,7 @@ pub(super) struct Pulse {
     unasked: bool,
     /// It is killed as soon as its stack is known, whatever it answers meanwhile.
     stack_asked: bool,
-    /// When the oldest ping was sent that is not answered yet, be it the watchdog's or an operator's.
+    /// When the ping was sent that is not answered yet, whoever wanted to know.
     pinged_at: Option<Instant>,
     round_trip: Option<RoundTrip>,
 }
@@ -158,9 +158,14 @@ impl Pulse {
         self.round_trip
     }
 
-    /// When the ping was sent that is under way, be it the watchdog's or an operator's.
+    /// When the ping was sent that is under way, whoever wanted to know.
     pub(super) fn pinged_at(&self) -> Option<Instant> {
         self.pinged_at
+    }
+
+    /// It has answered a ping that was sent then or later.
+    pub(super) fn has_turned_since(&self, since: Instant) -> bool {
+        self.round_trip.is_some_and(|it| it.at >= since + it.took)
     }
 
     /// For how long it has owed an answer.
@@ -351,22 +356,15 @@ impl Core {
         }
     }
 
-    /// Asks a child whether its event loop turns, unless it is asked already. The watchdog does
-    /// not wait for the answer.
-    pub(super) fn ping_for_operator(&mut self, now: Instant, child: ChildId) {
-        if self
-            .pulse_mut(child)
-            .is_some_and(|pulse| pulse.pinged_at.is_none())
+    /// Asks a child whether its event loop turns. One ping is under way at a time, so that it is
+    /// known which one an answer is for.
+    pub(super) fn send_ping(&mut self, now: Instant, child: ChildId) {
+        if let Some(pulse) = self.pulse_mut(child)
+            && pulse.pinged_at.is_none()
         {
-            self.send_ping(now, child);
+            pulse.pinged_at = Some(now);
+            self.send(child, Frame::Ping);
         }
-    }
-
-    fn send_ping(&mut self, now: Instant, child: ChildId) {
-        if let Some(pulse) = self.pulse_mut(child) {
-            pulse.pinged_at.get_or_insert(now);
-        }
-        self.send(child, Frame::Ping);
     }
 
     /// For how long a child has owed an answer, on the watchdog's clock.
@@ -399,17 +397,15 @@ impl Core {
 
     /// The child's event loop has answered a ping.
     pub(super) fn on_pong(&mut self, now: Instant, child: ChildId) {
-        if let ChildId::App(id) = child
-            && let Some(worker) = self.workers.get_mut(id)
-        {
-            worker.answered_at = Some(now);
-        }
         if let Some(pulse) = self.pulse_mut(child) {
             pulse.pinged = false;
             if let Some(at) = pulse.pinged_at.take() {
                 let took = now.saturating_duration_since(at);
                 pulse.round_trip = Some(RoundTrip { took, at: now });
             }
+        }
+        if let ChildId::App(id) = child {
+            self.look_at_untouched_of(now, id);
         }
         self.note_answer(child);
     }

@@ -74,8 +74,6 @@ pub(super) struct Worker {
     pub(super) newconns: VecDeque<Newconn>,
     /// Its connections of sticky mode.
     pub(super) sticky: StickyQueue,
-    /// When it last answered for a connection, or to a ping.
-    pub(super) answered_at: Option<Instant>,
     pub(super) counters: Counters,
     /// What it said that it serves, when an operator wanted to know.
     pub(super) served: Option<Served>,
@@ -250,6 +248,12 @@ impl Workers {
         serves.then_some(id)
     }
 
+    /// The worker of a slot can take connections, whether or not it answers at this moment.
+    pub(super) fn serves_in_slot(&self, slot: u32) -> bool {
+        let worker = self.in_slot(slot).and_then(|id| self.get(id));
+        worker.is_some_and(Worker::serves)
+    }
+
     /// Some worker can take connections.
     pub(super) fn any_ready(&self) -> bool {
         self.by_id.values().any(Worker::serves)
@@ -362,7 +366,6 @@ impl Core {
             untold_ports: Vec::new(),
             newconns: VecDeque::new(),
             sticky: StickyQueue::new(),
-            answered_at: None,
             counters: Counters::default(),
             served: None,
         };

@@ -42,6 +42,11 @@ impl Backlog {
         self.bytes.load(Ordering::Acquire) > HIGH_WATER
     }
 
+    /// JavaScript has dealt with all there was.
+    pub(super) fn is_empty(&self) -> bool {
+        self.bytes.load(Ordering::Acquire) == 0
+    }
+
     pub(super) fn tell(&self, core: mpsc::UnboundedSender<Request>) {
         // A backlog belongs to one driver.
         let _ = self.core.set(core);

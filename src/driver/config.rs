@@ -12,10 +12,11 @@ use bytes::Bytes;
 use serde::Deserialize;
 
 use super::control::ControlSettings;
+use super::farewell::Farewell;
 use crate::core::client_key::{ClientKey, KeyBy};
 use crate::core::event::{
-    ChildId, ChildLimits, DrainLimits, HoldLimits, PrestartSettings, RestartSettings, Settings,
-    SpawnSpec, WatchdogSettings,
+    ChildId, ChildLimits, DrainLimits, HoldLimits, PrestartSettings, RestartSettings,
+    ServiceSettings, Settings, SpawnSpec, WatchdogSettings,
 };
 use crate::core::trust::{Network, Trust};
 use crate::error::ConfigError;
@@ -66,6 +67,37 @@ pub struct Config {
     /// Where operators reach the master; null where they do not.
     #[serde(default)]
     control: Option<ControlConfig>,
+    /// How long the JavaScript of the master may take to end its process when everything has ended; null
+    /// where the process is not the master's.
+    #[serde(default)]
+    exit_limit_ms: Option<u64>,
+    /// The lines of the log are JSON.
+    #[serde(default)]
+    json_log: bool,
+    /// The service manager that wants to be told how the cluster stands; null without one.
+    #[serde(default)]
+    service: Option<ServiceConfig>,
+    /// What the process was started with to listen by.
+    #[serde(default)]
+    inherited: Vec<InheritedDescriptor>,
+}
+
+/// A descriptor that should be a listening socket.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub(super) struct InheritedDescriptor {
+    pub(super) fd: i32,
+    pub(super) name: Option<String>,
+}
+
+/// A service manager; see [`ServiceSettings`].
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct ServiceConfig {
+    /// Where it listens: `NOTIFY_SOCKET`.
+    socket: String,
+    /// The longest time between two signs of life, in µs; null where it wants none.
+    watchdog_us: Option<u64>,
 }
 
 /// Where operators reach the master; see [`ControlSettings`].
@@ -238,9 +270,10 @@ impl LimitsConfig {
     }
 }
 
-/// Variables that the master gives its children. What a parent has left of them in its own environment
-/// would come before them, for of two with one name the first counts.
-const OWN_VARIABLES: [&str; 7] = [
+/// Variables that the master gives its children: what a parent has left of them in its own environment
+/// would come before them, for of two with one name the first counts. And those of a service
+/// manager, which are meant for the master: a child would speak for it, or take its channel for a listening socket.
+const OWN_VARIABLES: [&str; 14] = [
     "NODE_CHANNEL_FD",
     "NODE_CHANNEL_SERIALIZATION_MODE",
     "NODE_UNIQUE_ID",
@@ -248,6 +281,13 @@ const OWN_VARIABLES: [&str; 7] = [
     "CFORK_WORKER_COUNT",
     "EGG_CLUSTER_RS_WORKER",
     "EGG_CLUSTER_RS_GATE",
+    "NOTIFY_SOCKET",
+    "WATCHDOG_PID",
+    "WATCHDOG_USEC",
+    "LISTEN_PID",
+    "LISTEN_FDS",
+    "LISTEN_FDNAMES",
+    "LISTEN_PIDFDID",
 ];
 
 /// Must be that of `lib/worker_preload.js`.
@@ -266,6 +306,9 @@ pub struct Launch {
     options: CString,
     preload: Option<CString>,
     control: Option<ControlSettings>,
+    farewell: Option<Farewell>,
+    notify_socket: Option<String>,
+    inherited: Vec<InheritedDescriptor>,
 }
 
 /// A child's argument list and environment.
@@ -302,6 +345,11 @@ impl Config {
         }
         let mut launch = config.launch()?;
         let control = config.control.take();
+        launch.inherited = std::mem::take(&mut config.inherited);
+        launch.notify_socket = config
+            .service
+            .as_mut()
+            .map(|it| std::mem::take(&mut it.socket));
         launch.control = control.map(ControlConfig::into_settings).transpose()?;
         Ok((config.into_settings()?, launch))
     }
@@ -331,6 +379,12 @@ impl Config {
             options: c_string(&self.options_json)?,
             preload: self.preload_file.as_deref().map(c_string).transpose()?,
             control: None,
+            farewell: self.exit_limit_ms.map(|limit| Farewell {
+                limit: Duration::from_millis(limit),
+                json: self.json_log,
+            }),
+            notify_socket: None,
+            inherited: Vec::new(),
         })
     }
 
@@ -368,6 +422,9 @@ impl Config {
             limits: self
                 .limits
                 .map_or_else(ChildLimits::default, LimitsConfig::into_settings),
+            service: self.service.map(|service| ServiceSettings {
+                watchdog: service.watchdog_us.map(Duration::from_micros),
+            }),
         })
     }
 }
@@ -376,6 +433,21 @@ impl Launch {
     /// Where operators are to reach the master. To be asked once.
     pub(super) fn take_control(&mut self) -> Option<ControlSettings> {
         self.control.take()
+    }
+
+    /// What ends a process whose JavaScript does not end it.
+    pub(super) fn farewell(&self) -> Option<Farewell> {
+        self.farewell
+    }
+
+    /// Where the service manager listens. To be asked once.
+    pub(super) fn take_notify_socket(&mut self) -> Option<String> {
+        self.notify_socket.take()
+    }
+
+    /// What the process was started with to listen by. To be asked once.
+    pub(super) fn take_inherited(&mut self) -> Vec<InheritedDescriptor> {
+        std::mem::take(&mut self.inherited)
     }
 
     /// The program of every child.

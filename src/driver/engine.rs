@@ -16,6 +16,7 @@ use super::control::Control;
 use super::guard::Guard;
 use super::orphans;
 use super::peeks::Peeks;
+use super::service::Service;
 use super::tables::{Connections, Listener};
 use super::threads::Threads;
 use crate::core::Core;
@@ -51,6 +52,7 @@ pub(super) struct Engine {
     pub(super) children: FxHashMap<ChildId, Child>,
     pub(super) guard: Guard,
     pub(super) control: Control,
+    pub(super) service: Service,
     /// Where children are threads.
     pub(super) threads: Option<Threads>,
     /// Descendants as they were listed when a child was first signalled.
@@ -67,7 +69,8 @@ pub(super) struct Engine {
     pub(super) buffer: Vec<u8>,
     pub(super) deadline: Option<Instant>,
     pub(super) wake: Rc<Notify>,
-    pub(super) closed: bool,
+    /// The exit code, once everything is closed.
+    pub(super) closed: Option<i32>,
     /// How long children may take to end when the engine goes before them.
     pub(super) orphan_grace: Duration,
 }
@@ -92,6 +95,7 @@ impl Engine {
                 children: FxHashMap::default(),
                 guard: Guard::default(),
                 control: Control::default(),
+                service: Service::default(),
                 descendants: FxHashMap::default(),
                 connections: Connections::default(),
                 peeks: Peeks::default(),
@@ -102,13 +106,13 @@ impl Engine {
                 buffer: vec![0; READ_SIZE],
                 deadline: None,
                 wake: Rc::new(Notify::new()),
-                closed: false,
+                closed: None,
                 orphan_grace,
             })
         })
     }
 
-    pub(super) fn is_closed(&self) -> bool {
+    pub(super) fn closed(&self) -> Option<i32> {
         self.closed
     }
 
@@ -161,11 +165,13 @@ impl Engine {
                 Output::AcceptRest { listener } => self.accept_rest(listener),
                 Output::CloseListener { listener } => drop(self.listeners.remove(&listener)),
                 Output::CheckUntouched { conn } => self.check_untouched(conn),
+                Output::FindUntouched { conns } => self.find_untouched(conns),
                 Output::CloseConn { conn } => self.connections.remove(conn),
                 Output::Peek { conn, beyond } => self.peek(conn, beyond),
                 Output::EndPeek { conn } => self.peeks.end(conn),
                 Output::Skip { conn, bytes } => self.skip(conn, bytes),
                 Output::ForgetParent => self.release_for_parent(),
+                Output::Notify(notice) => self.notify(&notice),
                 Output::Emit(event) => self.emit(&event),
             }
         }
@@ -181,7 +187,7 @@ impl Engine {
             let _ = self.flush(child);
         }
         let deadline = self.core.poll_timeout();
-        if deadline != self.deadline || self.closed {
+        if deadline != self.deadline || self.closed.is_some() {
             self.deadline = deadline;
             self.wake.notify_one();
         }
@@ -196,8 +202,8 @@ impl Engine {
         if matches!(event, Event::ToParent { .. }) {
             self.hold_for_parent();
         }
-        if matches!(event, Event::Closed { .. }) {
-            self.closed = true;
+        if let Event::Closed { code } = *event {
+            self.closed = Some(code);
         }
     }
 }

@@ -10,8 +10,10 @@
 //! | [`threads`] | — children that are threads: has JavaScript make, feed and end them |
 //! | [`sockets`] | — binding, accepting, looking at connections |
 //! | [`backlog`] | events that JavaScript has not looked at yet |
+//! | [`service`] | — the service manager: what it is told |
 //! | [`control`] | — operators: what they see, and what they ask for |
 //! | [`child`] | one child: its process id, its channel, what waits there |
+//! | [`farewell`] | ends the process where its JavaScript does not |
 //! | [`guard`] | — the guardian: who ends what is left when this process is killed |
 //! | [`hang_stack`] | where the JavaScript of a hung process is |
 //! | [`inspector`] | a client of Node's inspector, for that |
@@ -31,6 +33,7 @@ mod child;
 pub mod config;
 pub mod control;
 mod engine;
+mod farewell;
 mod guard;
 mod hang_stack;
 mod inspector;
@@ -39,6 +42,7 @@ mod pace;
 mod panics;
 mod peeks;
 mod processes;
+mod service;
 mod sockets;
 mod tables;
 mod tasks;
@@ -90,6 +94,8 @@ pub struct Driver {
     ended: sync_mpsc::Receiver<()>,
     /// None once it is joined.
     thread: Option<JoinHandle<()>>,
+    /// Closed when JavaScript lets go of the driver.
+    held: Option<sync_mpsc::Sender<()>>,
 }
 
 impl Driver {
@@ -112,18 +118,25 @@ impl Driver {
             sink(event);
         });
         let (end, ended) = sync_mpsc::channel();
+        let (held, released) = sync_mpsc::channel();
+        let farewell = launch.farewell();
+        let told = Arc::clone(&backlog);
         let thread = thread::Builder::new()
             .name("egg-cluster".to_owned())
             .spawn(move || {
-                run_contained(settings, launch, inbox, &sink, backlog);
+                let code = run_contained(settings, launch, inbox, &sink, backlog);
                 // The sink goes first: it keeps Node's event loop alive.
                 drop(sink);
+                if let (Some(code), Some(farewell)) = (code, farewell) {
+                    farewell.wait(code, &told, &released);
+                }
                 drop(end);
             })?;
         Ok(Self {
             requests,
             ended,
             thread: Some(thread),
+            held: Some(held),
         })
     }
 
@@ -170,6 +183,7 @@ impl Driver {
     pub fn release(&mut self) -> bool {
         // An error means that the thread has ended already.
         let _ = self.requests.send(Request::Stop);
+        self.held = None;
         let answer = self.ended.recv_timeout(ANSWER_LIMIT);
         if answer == Err(sync_mpsc::RecvTimeoutError::Timeout) {
             return false;
@@ -188,38 +202,36 @@ impl Drop for Driver {
     }
 }
 
-/// A panic must not pass the border of the thread: it is told to JavaScript instead.
+/// A panic must not pass the border of the thread: it is told to JavaScript instead. The exit code that was
+/// told with the last event; none where JavaScript has stopped the thread before.
 fn run_contained(
     settings: Settings,
     launch: Launch,
     inbox: mpsc::UnboundedReceiver<Request>,
     sink: &EventSink,
     backlog: Arc<Backlog>,
-) {
+) -> Option<i32> {
     let noticed = panics::watch();
     let run = AssertUnwindSafe(|| run(settings, launch, inbox, sink, backlog, &noticed));
     let ended = catch_unwind(run);
-    let fatal = match (panics::take(), ended) {
-        (Some(panic), _) => Event::Fatal {
-            reason: panic.reason,
-            code: EXIT_SOFTWARE,
-            backtrace: Some(panic.backtrace),
-        },
+    let (reason, code, backtrace) = match (panics::take(), ended) {
+        (Some(panic), _) => (panic.reason, EXIT_SOFTWARE, Some(panic.backtrace)),
         // Raised without the hook, which nothing here does.
-        (None, Err(_)) => Event::Fatal {
-            reason: "unknown panic".to_owned(),
-            code: EXIT_SOFTWARE,
-            backtrace: None,
-        },
-        (None, Ok(Err(error))) => Event::Fatal {
-            reason: format!("the core thread could not start: {error}"),
-            code: EXIT_START_FAILED,
-            backtrace: None,
-        },
-        (None, Ok(Ok(()))) => return,
+        (None, Err(_)) => ("unknown panic".to_owned(), EXIT_SOFTWARE, None),
+        (None, Ok(Err(error))) => {
+            let reason = format!("the core thread could not start: {error}");
+            (reason, EXIT_START_FAILED, None)
+        }
+        (None, Ok(Ok(code))) => return code,
+    };
+    let fatal = Event::Fatal {
+        reason,
+        code,
+        backtrace,
     };
     tracing::error!(?fatal, "the core has failed");
     sink(engine::to_json(&fatal));
+    Some(code)
 }
 
 fn run(
@@ -229,7 +241,7 @@ fn run(
     sink: &EventSink,
     backlog: Arc<Backlog>,
     panicked: &Notify,
-) -> io::Result<()> {
+) -> io::Result<Option<i32>> {
     let before = Arc::new(pace::Pace::new());
     let after = Arc::clone(&before);
     let runtime = Builder::new_current_thread()
@@ -238,16 +250,24 @@ fn run(
         .on_thread_park(move || before.before_wait())
         .on_thread_unpark(move || after.after_wait())
         .build_local(LocalOptions::default())?;
-    runtime.block_on(async {
+    Ok(runtime.block_on(async {
         let control = launch.take_control();
+        let inherited = launch.take_inherited();
+        let notify_socket = launch.take_notify_socket();
         let engine = Engine::new(settings, launch, Arc::clone(sink), backlog);
         control::start(&engine, control);
+        if let Some(name) = notify_socket {
+            engine.borrow_mut().meet_service_manager(name);
+        }
+        engine.borrow_mut().look_at_inherited(inherited);
         loop {
             if panics::has_happened() {
-                return;
+                return None;
             }
-            if engine.borrow().is_closed() {
-                return control::finish(&engine).await;
+            let closed = engine.borrow().closed();
+            if closed.is_some() {
+                control::finish(&engine).await;
+                return closed;
             }
             let (deadline, wake) = {
                 let engine = engine.borrow();
@@ -265,13 +285,12 @@ fn run(
                     }
                     Some(Request::EventsTaken) => engine.borrow_mut().on_events_taken(),
                     Some(Request::Parent { full }) => engine.borrow_mut().on_parent(full),
-                    Some(Request::Stop) | None => return,
+                    Some(Request::Stop) | None => return None,
                 },
                 () = tasks::sleep_until(deadline) => engine.borrow_mut().timeout(),
                 () = wake.notified() => {}
                 () = panicked.notified() => {}
             }
         }
-    });
-    Ok(())
+    }))
 }

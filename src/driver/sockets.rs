@@ -8,11 +8,15 @@ use std::time::Instant;
 use tokio::io::Interest;
 use tokio::task::spawn_local;
 
+use super::config::InheritedDescriptor;
 use super::engine::{Engine, Progress};
 use super::tables::{Listener, Socket};
 use super::tasks::{self, Gate};
-use crate::core::event::{ConnId, Input, ListenSpec, ListenTarget, ListenerId};
+use crate::core::event::{
+    ConnId, Event, InheritedSocket, Input, ListenSpec, ListenTarget, ListenerId, SocketPlace,
+};
 use crate::sys;
+use crate::sys::activation::Place;
 use crate::sys::reactor::watch;
 
 /// Connections accepted before others have their turn.
@@ -66,6 +70,30 @@ impl Engine {
         Progress::More
     }
 
+    /// Tells the core which of these are sockets to listen by, and the log which are not.
+    pub(super) fn look_at_inherited(&mut self, descriptors: Vec<InheritedDescriptor>) {
+        let mut sockets = Vec::with_capacity(descriptors.len());
+        for InheritedDescriptor { fd, name } in descriptors {
+            match sys::activation::look_at(fd) {
+                Ok(place) => {
+                    let place = match place {
+                        Place::Tcp(address) => SocketPlace::Tcp(address),
+                        Place::Unix(path) => SocketPlace::Unix(path),
+                    };
+                    sockets.push(InheritedSocket { fd, name, place });
+                }
+                Err(reason) => self.emit(&Event::SocketIgnored {
+                    fd,
+                    name,
+                    reason: reason.to_string(),
+                }),
+            }
+        }
+        if !sockets.is_empty() {
+            self.feed(Input::Inherited(sockets));
+        }
+    }
+
     /// Looks at the first bytes of a connection again; `ended` when no more will come.
     pub(super) fn look(&mut self, conn: ConnId, ended: bool) -> Progress {
         let Self {
@@ -111,6 +139,16 @@ impl Engine {
         self.core.handle_input(Instant::now(), input);
     }
 
+    pub(super) fn find_untouched(&mut self, mut conns: Vec<ConnId>) {
+        conns.retain(|&conn| {
+            self.connections
+                .get(conn)
+                .is_some_and(sys::tcp::is_untouched)
+        });
+        self.core
+            .handle_input(Instant::now(), Input::UntouchedFound { conns });
+    }
+
     pub(super) fn listen(&mut self, listener: ListenerId, spec: &ListenSpec) {
         let input = match self.try_listen(listener, spec) {
             Ok(()) => {
@@ -141,7 +179,10 @@ impl Engine {
         } else {
             Socket::Shared(fd)
         };
-        let is_ours = !matches!(spec.target, ListenTarget::Fd(_));
+        let is_ours = !matches!(
+            spec.target,
+            ListenTarget::Fd(_) | ListenTarget::Inherited(_)
+        );
         let entry = Listener {
             socket,
             path,
@@ -204,6 +245,7 @@ fn bind(spec: &ListenSpec) -> io::Result<OwnedFd> {
             writable_all,
         } => sys::listener::pipe(path, *readable_all, *writable_all, spec.backlog),
         &ListenTarget::Fd(fd) => sys::listener::inherited(fd, spec.backlog),
+        &ListenTarget::Inherited(fd) => sys::activation::duplicate(fd),
         &ListenTarget::Udp {
             address,
             port,

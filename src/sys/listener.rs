@@ -166,12 +166,9 @@ fn open_to_all(path: &str, readable: bool, writable: bool) -> io::Result<()> {
 /// `EBADF` if `fd` is not open, `ENOTSOCK` if it is no socket, `EINVAL` if a worker could not
 /// use it: Node knows TCP, UDP and unix stream sockets only, and UDP cannot listen.
 pub fn inherited(fd: i32, backlog: Option<i32>) -> io::Result<OwnedFd> {
-    // SAFETY: fcntl takes any number; for one that is not open it fails with EBADF.
-    let number = Errno::result(unsafe { libc::fcntl(fd, libc::F_DUPFD_CLOEXEC, 3) })?;
-    // SAFETY: fcntl has just made this descriptor for us alone.
-    let socket = unsafe { OwnedFd::from_raw_fd(number) };
+    let socket = descriptor::duplicate(fd)?;
     let kind = getsockopt(&socket, sockopt::SockType)?;
-    let family = getsockname::<SockaddrStorage>(number)?.family();
+    let family = getsockname::<SockaddrStorage>(socket.as_raw_fd())?.family();
     let usable = match (kind, family) {
         (
             SockType::Stream,

@@ -7,6 +7,7 @@
 //!
 //! | module | holds |
 //! |---|---|
+//! | [`activation`] | listening sockets that the process was started with |
 //! | [`adopted`] | zombies that nobody else will reap |
 //! | [`channel`] | the socket pair between master and child; messages with a descriptor (`SCM_RIGHTS`) |
 //! | [`spawn`] | starting a child with its channel as descriptor 3 |
@@ -20,22 +21,29 @@
 //! | [`tcp`] | whether anybody has read from or written to a connection |
 //! | [`port`] | finding a TCP port and keeping it while workers bind it |
 //! | [`control_socket`] | a unix socket for the owner only |
-//! | [`usage`] | memory and processor time of a process |
+//! | [`command`] | the command line of a process, fit to be printed |
+//! | [`signal_sender`] | who has sent a signal to this process |
+//! | [`notify_socket`] | datagrams to a service manager |
+//! | [`usage`] | memory and processor time of a process; how many processors it may use |
 //! | [`callback`] | a JavaScript function that any thread can call |
 
+pub mod activation;
 #[cfg(target_os = "linux")]
 pub mod adopted;
 pub mod callback;
 pub mod channel;
+pub mod command;
 pub mod control_socket;
 pub mod guardian;
 pub mod inspector;
 pub mod listener;
+pub mod notify_socket;
 pub mod peek;
 pub mod port;
 pub mod process;
 pub mod process_tree;
 pub mod reactor;
+pub mod signal_sender;
 pub mod spawn;
 pub mod tcp;
 pub mod usage;

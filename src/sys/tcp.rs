@@ -27,17 +27,20 @@ mod imp {
     const TCP_CLOSE_WAIT: u8 = 8;
 
     pub fn is_untouched(fd: BorrowedFd<'_>) -> bool {
-        let (Some(info), Some(unread)) = (info(fd), unread(fd)) else {
+        // What has been answered, as most, needs no second look.
+        let Some(info) = info(fd).filter(|info| number(info, BYTES_SENT) == 0) else {
+            return false;
+        };
+        let Some(unread) = unread(fd) else {
             return false;
         };
         let received = number(&info, BYTES_RECEIVED);
-        let all_unread = match info[STATE] {
+        match info[STATE] {
             TCP_ESTABLISHED => received == unread,
             // The end of the client's side counts as a byte received, but not as one to read.
             TCP_CLOSE_WAIT => received == unread || received == unread + 1,
             _ => false,
-        };
-        all_unread && number(&info, BYTES_SENT) == 0
+        }
     }
 
     fn number(info: &[u8; NEEDED], at: usize) -> u64 {

@@ -1,4 +1,4 @@
-//! What a process uses of the machine.
+//! What a process uses of the machine, and may use.
 
 use std::time::Duration;
 
@@ -9,6 +9,14 @@ pub struct Usage {
     pub resident: u64,
     /// Time on a processor, of all its threads, since it began.
     pub cpu: Duration,
+}
+
+/// How many processors this process may keep busy: those of the machine, less what its affinity and the
+/// quotas of its control groups (both versions, each level) leave out. A part of a processor is not
+/// counted, but one there always is. None where the system does not tell.
+pub fn processors() -> Option<usize> {
+    let available = std::thread::available_parallelism().ok()?;
+    Some(available.get())
 }
 
 /// What a process uses; none where it is gone, or where the system does not tell.

@@ -1,5 +1,8 @@
 //! What the tests of the driver have in common.
 
+#[allow(dead_code, reason = "not every test file needs all of it")]
+pub mod cluster;
+
 use std::path::PathBuf;
 use std::process::Command;
 

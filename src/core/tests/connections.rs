@@ -68,11 +68,6 @@ fn what_a_dead_worker_has_not_answered_for_goes_to_another() {
     let mut world = World::running(settings(2));
     let listener = world.listener();
     world.crowd(listener, &[1, 2]);
-    world.pass(Duration::from_millis(40));
-    for id in [1, 2] {
-        let child = ChildId::App(id);
-        world.feed(Input::Pong { child });
-    }
     world.pass(Duration::from_millis(100));
     let mut conns: Vec<_> = world.conns.iter().copied().collect();
     conns.extend(world.connect_all(listener));
@@ -130,36 +125,74 @@ fn a_taken_connection_is_kept_for_a_moment_only() {
 }
 
 #[test]
-fn what_a_worker_took_before_it_fell_silent_goes_to_another_at_its_end_however_late() {
+fn what_a_silent_worker_took_and_did_not_touch_goes_to_another_at_its_end_however_late() {
     let mut world = World::running(settings(2));
     let listener = world.listener();
-    let first = world.connect(listener);
-    let second = world.connect(listener);
+    let untouched = world.connect(listener);
+    let served = world.connect(listener);
     world.answer(1, true);
     world.answer(2, true);
-    let unanswered = world.connect(listener);
-    assert_eq!(world.unanswered(1), 1);
+    world.idle.insert(untouched);
     world.pass(Duration::from_secs(10));
-    assert!(world.conns.contains(&first), "the first worker is silent");
-    assert!(!world.conns.contains(&second), "the second owes nothing");
+    assert!(world.conns.contains(&untouched), "its worker is silent");
+    assert!(!world.conns.contains(&served));
     world.kill(ChildId::App(1));
-    let mut handed_on = [world.answer(2, true), world.answer(2, true)];
-    handed_on.sort();
-    assert_eq!(handed_on, [first, unanswered]);
+    assert_eq!(world.answer(2, true), untouched);
+    world.touched.insert(untouched);
     world.assert_all_closed();
 }
 
 #[test]
-fn what_a_worker_took_is_closed_when_it_answers_again() {
+fn what_a_worker_touches_late_is_closed_then() {
     let mut world = World::running(settings(1));
     let listener = world.listener();
-    let first = world.connect(listener);
+    let conn = world.connect(listener);
     world.answer(1, true);
-    world.connect(listener);
+    world.idle.insert(conn);
     world.pass(Duration::from_secs(1));
-    assert!(world.conns.contains(&first));
-    world.answer(1, true);
+    assert!(world.conns.contains(&conn));
+    world.touched.insert(conn);
     world.pass(Duration::from_millis(100));
+    assert!(world.conns.is_empty());
+}
+
+#[test]
+fn what_a_worker_that_turns_does_not_touch_is_closed_after_a_while() {
+    let mut world = World::running(settings(1));
+    let listener = world.listener();
+    let conn = world.connect(listener);
+    world.answer(1, true);
+    world.idle.insert(conn);
+    world.pings.clear();
+    world.pass(Duration::from_millis(249));
+    assert_eq!(world.pings, [], "there is time");
+    world.pass(Duration::from_millis(101));
+    let child = ChildId::App(1);
+    assert_eq!(world.pings, [child], "it is asked whether it turns");
+    assert!(world.conns.contains(&conn));
+    world.feed(Input::Pong { child });
+    world.pass(Duration::ZERO);
+    assert!(world.conns.is_empty());
+}
+
+#[test]
+fn a_ping_that_was_sent_before_proves_nothing() {
+    let mut world = World::running(settings(1));
+    let listener = world.listener();
+    let conn = world.connect(listener);
+    world.answer(1, true);
+    world.idle.insert(conn);
+    world.pass(Duration::from_millis(240));
+    let child = ChildId::App(1);
+    world.core.inquire(world.now);
+    world.pass(Duration::from_millis(100));
+    world.pings.clear();
+    world.feed(Input::Pong { child });
+    world.pass(Duration::ZERO);
+    assert!(world.conns.contains(&conn), "it may have come since");
+    assert_eq!(world.pings, [child], "so it is asked again");
+    world.feed(Input::Pong { child });
+    world.pass(Duration::ZERO);
     assert!(world.conns.is_empty());
 }
 

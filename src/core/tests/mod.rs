@@ -8,6 +8,7 @@ mod closing;
 mod connections;
 mod draining;
 mod hang_stack;
+mod inherited;
 mod listeners;
 mod messages;
 mod peeking;
@@ -16,6 +17,7 @@ mod races;
 mod reloading;
 mod restarting;
 mod scale;
+mod service;
 mod simulator;
 mod steering;
 mod sticky;
@@ -67,6 +69,8 @@ pub(super) struct World {
     pub skips: BTreeMap<ConnId, usize>,
     /// How often nobody has had to wait for the parent any more.
     pub parent_forgotten: usize,
+    /// What the service manager was told.
+    pub notices: Vec<Notice>,
     /// Connections of which a worker has read.
     pub touched: BTreeSet<ConnId>,
     next_conn: u64,
@@ -90,6 +94,8 @@ pub(super) struct World {
     pub disconnect_later: bool,
     /// The rest of the kernel's queue is accepted by the test.
     pub rest_later: bool,
+    /// Connections that nobody touches, though their worker lives.
+    pub idle: BTreeSet<ConnId>,
     /// Nobody looks whether a connection is untouched.
     pub check_later: bool,
     closed: bool,
@@ -131,6 +137,7 @@ pub(super) fn settings(workers: u32) -> Settings {
             connections: 1024,
         },
         limits: ChildLimits::default(),
+        service: None,
         drain: Some(DrainLimits {
             timeout: Duration::from_secs(4),
             websocket_timeout: Duration::from_secs(10),
@@ -161,6 +168,7 @@ impl World {
             peeks: BTreeMap::new(),
             skips: BTreeMap::new(),
             parent_forgotten: 0,
+            notices: Vec::new(),
             touched: BTreeSet::new(),
             next_conn: 0,
             seqs: BTreeMap::new(),
@@ -174,6 +182,7 @@ impl World {
             spawn_later: false,
             disconnect_later: false,
             rest_later: false,
+            idle: BTreeSet::new(),
             check_later: false,
             closed: false,
             descendants: 0,
@@ -420,6 +429,10 @@ impl World {
                 let untouched = !self.touched.contains(&conn);
                 self.feed(Input::Checked { conn, untouched });
             }
+            Output::FindUntouched { mut conns } => {
+                conns.retain(|conn| self.idle.contains(conn) && !self.touched.contains(conn));
+                self.feed(Input::UntouchedFound { conns });
+            }
             Output::CloseConn { conn } => assert!(self.conns.remove(&conn), "closed twice"),
             Output::Peek { conn, beyond } => {
                 let asked = self.peeks.insert(conn, beyond);
@@ -428,6 +441,7 @@ impl World {
             Output::EndPeek { conn } => assert!(self.peeks.remove(&conn).is_some(), "not asked"),
             Output::Skip { conn, bytes } => assert_eq!(self.skips.insert(conn, bytes), None),
             Output::ForgetParent => self.parent_forgotten += 1,
+            Output::Notify(notice) => self.notices.push(notice),
             Output::Emit(event) => {
                 self.closed = matches!(event, Event::Closed { .. });
                 self.events.push(serde_json::to_value(&event).unwrap());

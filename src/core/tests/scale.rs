@@ -115,6 +115,10 @@ impl Crowd {
                     assert!(self.open.contains(&conn), "{conn:?} is closed");
                     self.waiting.entry(id).or_default().push_back((seq, conn));
                 }
+                Output::Send {
+                    child,
+                    frame: Frame::Ping,
+                } => self.core.handle_input(self.now, Input::Pong { child }),
                 Output::Listen { listener, .. } => {
                     self.listener = Some(listener);
                     let local = None;
@@ -128,6 +132,11 @@ impl Crowd {
                     let untouched = !self.touched.contains(&conn);
                     let input = Input::Checked { conn, untouched };
                     self.core.handle_input(self.now, input);
+                }
+                Output::FindUntouched { mut conns } => {
+                    conns.retain(|conn| !self.touched.contains(conn));
+                    self.core
+                        .handle_input(self.now, Input::UntouchedFound { conns });
                 }
                 Output::CloseConn { conn } => {
                     assert!(self.open.remove(&conn), "{conn:?} is closed twice");

@@ -64,7 +64,7 @@ impl<'a> Route<'a> {
         };
         // Whoever can reach an address of the network is nobody in particular.
         let is_probe = matches!(route, Self::Metrics | Self::Health | Self::Ready);
-        (scope == Scope::Owner || is_probe).then_some(route)
+        (matches!(scope, Scope::Owner(_)) || is_probe).then_some(route)
     }
 
     fn is_looking(self) -> bool {
@@ -84,7 +84,7 @@ pub(super) async fn answer(
     let (head, body) = request.into_parts();
     let Some(route) = Route::of(head.uri.path(), scope) else {
         let text = match scope {
-            Scope::Owner => "no such path: see docs/control.md of egg-cluster-rs",
+            Scope::Owner(_) => "no such path: see docs/control.md of egg-cluster-rs",
             Scope::Anybody => "only /healthz, /readyz and /metrics are served here",
         };
         return Ok(error(StatusCode::NOT_FOUND, text));
@@ -112,7 +112,11 @@ pub(super) async fn answer(
     Ok(if route.is_looking() {
         look(&engine, route).await
     } else {
-        steer(&engine, route, body)
+        let peer = match scope {
+            Scope::Owner(pid) => pid,
+            Scope::Anybody => None,
+        };
+        steer(&engine, route, body, peer)
             .await
             .unwrap_or_else(Problem::answer)
     })
@@ -160,11 +164,12 @@ async fn steer(
     engine: &Weak<RefCell<Engine>>,
     route: Route<'_>,
     body: Incoming,
+    peer: Option<i32>,
 ) -> Result<Answer, Problem> {
     let body = read_body(body).await?;
     let wish = wish(route, &body)?;
     let engine = engine.upgrade().ok_or_else(Problem::ended)?;
-    let steered = engine.borrow_mut().steer(wish);
+    let steered = engine.borrow_mut().steer(wish, peer);
     match steered {
         Ok(steered) => Ok(json(
             if matches!(wish, Steer::Pause | Steer::Resume) || steered == Steered::Unchanged {
@@ -315,6 +320,8 @@ fn with_body(status: StatusCode, kind: &'static str, body: Either<Full<Bytes>, L
 mod tests {
     use super::*;
 
+    const OWNER: Scope = Scope::Owner(None);
+
     #[test]
     fn over_the_network_one_can_only_probe() {
         for path in ["/healthz", "/readyz", "/metrics"] {
@@ -331,7 +338,7 @@ mod tests {
             "/workers/0/restart",
         ];
         for path in owners {
-            assert!(Route::of(path, Scope::Owner).is_some(), "{path}");
+            assert!(Route::of(path, OWNER).is_some(), "{path}");
             assert_eq!(Route::of(path, Scope::Anybody), None, "{path}");
         }
         for path in [
@@ -342,7 +349,7 @@ mod tests {
             "/workers/restart",
             "/workers//",
         ] {
-            assert_eq!(Route::of(path, Scope::Owner), None, "{path}");
+            assert_eq!(Route::of(path, OWNER), None, "{path}");
         }
     }
 

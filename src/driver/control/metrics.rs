@@ -91,11 +91,13 @@ pub(super) fn text(report: &Report) -> String {
     }));
     let mut text = Text::default();
     master(&mut text, report);
+    machine(&mut text, report);
     connections(&mut text, status);
     reloads(&mut text, status);
     of_places(&mut text, &places);
     of_processes(&mut text, &places);
     counters(&mut text, &places);
+    waits(&mut text, status);
     text.0
 }
 
@@ -367,6 +369,32 @@ fn counters(text: &mut Text, places: &[Place<'_>]) {
             Some(count(&place.counters))
         });
     }
+}
+
+fn machine(text: &mut Text, report: &Report) {
+    if let Some(processors) = report.processors {
+        text.one(
+            "egg_cluster_processors",
+            GAUGE,
+            "Processors that the master and its processes may use at the same time.",
+            processors,
+        );
+    }
+}
+
+fn waits(text: &mut Text, status: &Status) {
+    text.one(
+        "egg_cluster_messages_full_outboxes_total",
+        COUNTER,
+        "How often more messages than may have waited for a process that did not read them.",
+        status.waits.full_outboxes,
+    );
+    text.one(
+        "egg_cluster_messages_paused_senders_total",
+        COUNTER,
+        "How often a process was not read, since others did not keep up with it.",
+        status.waits.paused_senders,
+    );
 }
 
 fn serves(process: &ProcessStatus) -> bool {

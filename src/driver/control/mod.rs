@@ -36,6 +36,7 @@ use tokio::task::spawn_local;
 
 use super::engine::Engine;
 use crate::core::event::{Event, Refusal, Steer, Steered};
+use crate::sys::command;
 use readers::Readers;
 use report::Addresses;
 use socket::SocketFile;
@@ -71,8 +72,8 @@ pub struct ControlSettings {
 /// Who can reach a socket.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Scope {
-    /// The user of this process, and root.
-    Owner,
+    /// The user of this process, and root: the process with this id, where the system tells it.
+    Owner(Option<i32>),
     /// Whoever can reach the address.
     Anybody,
 }
@@ -115,8 +116,16 @@ impl Control {
 }
 
 impl Engine {
-    fn steer(&mut self, wish: Steer) -> Result<Steered, Refusal> {
+    /// Does what the process `peer` wants.
+    fn steer(&mut self, wish: Steer, peer: Option<i32>) -> Result<Steered, Refusal> {
         let steered = self.core.steer(Instant::now(), wish);
+        if !matches!(steered, Err(_) | Ok(Steered::Unchanged)) {
+            self.emit(&Event::Asked {
+                request: wish.name(),
+                pid: peer,
+                command: peer.and_then(command::of),
+            });
+        }
         self.perform();
         self.settle();
         steered
@@ -220,9 +229,8 @@ fn emit(engine: &Weak<RefCell<Engine>>, event: Event) {
 
 /// The file is for its owner only. That the system says so of the peer, too, is the second lock
 /// of the door.
-fn is_owner(stream: &UnixStream) -> bool {
-    let peer = stream.peer_cred().map(|credentials| credentials.uid());
-    peer.is_ok_and(|uid| uid == 0 || uid == geteuid().as_raw())
+fn is_owner(uid: u32) -> bool {
+    uid == 0 || uid == geteuid().as_raw()
 }
 
 async fn serve_owner(
@@ -236,14 +244,17 @@ async fn serve_owner(
             tokio::time::sleep(ACCEPT_PAUSE).await;
             continue;
         };
-        let refused = if !is_owner(&stream) {
+        let peer = stream.peer_cred().ok();
+        let refused = if !peer.is_some_and(|peer| is_owner(peer.uid())) {
             (
                 "403 Forbidden",
                 "only the user of the master, and root, may",
             )
         } else if let Ok(place) = Arc::clone(&places).try_acquire_owned() {
             let stream = Box::new(stream);
-            spawn_local(serve(engine.clone(), Scope::Owner, stream, place));
+            // 0: it lives in another namespace.
+            let pid = peer.and_then(|peer| peer.pid()).filter(|&pid| pid > 0);
+            spawn_local(serve(engine.clone(), Scope::Owner(pid), stream, place));
             continue;
         } else {
             ("503 Service Unavailable", "too many connections")

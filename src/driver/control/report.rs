@@ -29,6 +29,8 @@ pub(super) struct Report {
     pub(super) control: Addresses,
     /// What the master's own process uses.
     pub(super) master: Option<MasterUsage>,
+    /// So many processors may be used at the same time; null where the system does not tell.
+    pub(super) processors: Option<usize>,
     /// Events that readers have lost.
     pub(super) events_skipped: u64,
     #[serde(flatten)]
@@ -127,6 +129,7 @@ impl Engine {
             base_dir: self.control.base_dir.clone(),
             control: self.control.addresses.clone(),
             master: None,
+            processors: usage::processors(),
             events_skipped: self.control.readers.skipped,
             status,
         }

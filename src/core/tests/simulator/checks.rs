@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::children::Proc;
-use super::connections::{HOLD_SLACK, KEEP, KEEP_SLACK, Place, Port, SILENT_SLACK};
+use super::connections::{HOLD_SLACK, KEEP, KEEP_SLACK, LOOK_AGAIN, Place, Port};
 use super::world::{DYING, Sim};
 use crate::core::event::*;
 use crate::core::lifecycle::Phase;
@@ -392,20 +392,17 @@ impl Sim {
     }
 
     /// Nothing is kept for longer than it should be.
-    fn check_conns(&mut self) {
-        for conn in self.conns.values() {
-            if let Place::Handed(worker) = conn.place {
-                self.owed_at.insert(worker, self.clock);
-            }
-        }
+    fn check_conns(&self) {
         for (id, conn) in &self.conns {
             match conn.place {
                 Place::Served(worker, since) => {
-                    // One that owes answers may have fallen silent before it read this one.
-                    let owed_at = self.owed_at.get(&worker).copied();
-                    let is_silent = owed_at.is_some_and(|at| self.clock - at <= SILENT_SLACK);
+                    // It may have been touched just after the last look.
+                    let until = match conn.found_untouched {
+                        None => since + KEEP,
+                        Some(at) => at + LOOK_AGAIN,
+                    };
                     assert!(
-                        is_silent || self.clock - since <= KEEP + KEEP_SLACK,
+                        self.may_yet_read(worker, since) && self.clock <= until + KEEP_SLACK,
                         "the duplicate of {id:?} is kept"
                     );
                 }

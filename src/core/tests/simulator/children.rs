@@ -45,6 +45,9 @@ pub struct Proc {
     pub owed: VecDeque<(u64, ConnId)>,
     /// Since when it has something to answer, by the fair clock, and how many stalls were before.
     pub owes_since: Option<(Duration, u32)>,
+    /// When the ping was sent that it has yet to answer, and the last one that it has answered.
+    pinged_at: Option<Duration>,
+    pub turned_at: Option<Duration>,
     pub forked_at: (Duration, u32),
     pub refused_at: Option<Duration>,
     /// The ports that it listens on.
@@ -198,6 +201,8 @@ impl Sim {
             turn_planned: false,
             owed: VecDeque::new(),
             owes_since: None,
+            pinged_at: None,
+            turned_at: None,
             forked_at: (self.fair, self.stalls),
             refused_at: None,
             members: BTreeSet::new(),
@@ -386,6 +391,10 @@ impl Sim {
         };
         assert!(proc.reported, "{item:?} for {child:?} before it exists");
         if proc.connected {
+            if matches!(item, Item::Ping) {
+                let before = proc.pinged_at.replace(self.clock);
+                assert_eq!(before, None, "{child:?} is pinged twice");
+            }
             proc.inbox.push_back(item);
             if item.is_asking() {
                 proc.owes_since.get_or_insert(since);
@@ -464,6 +473,9 @@ impl Sim {
             Item::Sticky(conn) => self.answer_sticky(child, conn),
             Item::Ping => {
                 self.note_answered(child);
+                if let Some(proc) = self.procs.get_mut(&child) {
+                    proc.turned_at = proc.pinged_at.take();
+                }
                 self.feed(Input::Pong { child });
             }
             Item::Drain => {

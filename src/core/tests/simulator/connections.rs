@@ -17,8 +17,10 @@ use crate::core::event::*;
 pub const HOLD_SLACK: Duration = Duration::from_secs(1);
 /// The master keeps its duplicate of a connection that a worker serves for this time.
 pub const KEEP: Duration = Duration::from_millis(30);
-/// So often it is looked whether a worker that owed answers has given them.
-pub const SILENT_SLACK: Duration = Duration::from_millis(150);
+/// The same for one that nobody has touched, and longer while its worker does not turn.
+const KEEP_UNTOUCHED: Duration = Duration::from_millis(250);
+/// How often it is looked whether it has been touched.
+pub const LOOK_AGAIN: Duration = Duration::from_millis(100);
 /// Those whose time is over are closed together, so some a little later.
 pub const KEEP_SLACK: Duration = Duration::from_millis(10);
 /// The client that comes past all proxies.
@@ -51,6 +53,10 @@ pub struct Conn {
     pub place: Place,
     /// A worker has read from it.
     touched: bool,
+    /// Nothing comes of its client.
+    mute: bool,
+    /// When it was last found untouched.
+    pub found_untouched: Option<Duration>,
     refusals: u32,
     /// Since when no worker has it.
     pub held_since: Duration,
@@ -93,7 +99,9 @@ impl Sim {
             ListenTarget::Tcp { port, .. } => format!("null:{port}:4:undefined:0"),
             ListenTarget::Udp { port, .. } => format!("127.0.0.1:{port}:udp4:undefined:0"),
             ListenTarget::Pipe { path, .. } => format!("{path}:-1:-1:undefined:0"),
-            ListenTarget::Fd(_) => panic!("nobody asks for a descriptor"),
+            ListenTarget::Fd(_) | ListenTarget::Inherited(_) => {
+                panic!("nobody asks for a descriptor")
+            }
         };
         let sticky = self.scenario.settings.sticky_port.is_some();
         let public = matches!(spec.target, ListenTarget::Tcp { port, .. } if port == PUBLIC);
@@ -236,6 +244,8 @@ impl Sim {
             client,
             place: Place::Master,
             touched: false,
+            mute: self.random.chance(200),
+            found_untouched: None,
             refusals: 0,
             held_since: self.clock,
             known_since: self.clock,
@@ -415,10 +425,33 @@ impl Sim {
         if let Some(conn) = self.conns.get_mut(&id) {
             assert_eq!(conn.place, Place::Handed(worker), "{id:?} at {child:?}");
             conn.place = Place::Served(worker, now);
-            self.owed_at.insert(worker, now);
-            let after = self.random.millis(0..60);
-            self.plan(after, Happening::Touch(id));
+            conn.found_untouched = None;
+            if !conn.mute {
+                let after = self.random.millis(0..60);
+                self.plan(after, Happening::Touch(id));
+            }
         }
+    }
+
+    /// The core wants to know which of its duplicates may be wanted again.
+    pub fn find_untouched(&mut self, mut conns: Vec<ConnId>) {
+        let now = self.clock;
+        conns.retain(|id| {
+            let conn = self
+                .conns
+                .get_mut(id)
+                .unwrap_or_else(|| panic!("{id:?} is closed"));
+            assert!(
+                matches!(conn.place, Place::Served(..)),
+                "{id:?} is at {:?}",
+                conn.place
+            );
+            if !conn.touched {
+                conn.found_untouched = Some(now);
+            }
+            !conn.touched
+        });
+        self.feed(Input::UntouchedFound { conns });
     }
 
     pub fn touch(&mut self, id: ConnId) {
@@ -487,10 +520,13 @@ impl Sim {
         let ending = self.core_is_ending();
         match conn.place {
             Place::Handed(worker) => panic!("{id:?} is closed while {worker} has it"),
-            Place::Served(_, since) => assert!(
-                ending || self.starving || self.clock - since >= KEEP,
-                "the duplicate of {id:?} is given up early"
-            ),
+            Place::Served(worker, since) => {
+                let is_done = conn.touched || !self.may_yet_read(worker, since);
+                assert!(
+                    ending || self.starving || (is_done && self.clock - since >= KEEP),
+                    "the duplicate of {id:?} is given up early"
+                );
+            }
             Place::Checked => assert!(ending || conn.touched, "{id:?} was never begun"),
             Place::Master => {
                 let held = self.clock - conn.held_since;
@@ -508,6 +544,13 @@ impl Sim {
                 );
             }
         }
+    }
+
+    /// The worker has answered nothing that it was asked when it should have touched this connection.
+    pub fn may_yet_read(&self, worker: u32, since: Duration) -> bool {
+        let proc = self.procs.get(&ChildId::App(worker));
+        let turned_at = proc.and_then(|proc| proc.turned_at);
+        turned_at.is_none_or(|at| at < since + KEEP_UNTOUCHED)
     }
 
     pub fn begin_peek(&mut self, id: ConnId, beyond: usize) {

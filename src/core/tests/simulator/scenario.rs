@@ -7,7 +7,8 @@ use bytes::Bytes;
 use super::random::Random;
 use crate::core::client_key::{ClientKey, KeyBy};
 use crate::core::event::{
-    DrainLimits, HoldLimits, PrestartSettings, RestartSettings, Settings, WatchdogSettings,
+    DrainLimits, HoldLimits, PrestartSettings, RestartSettings, ServiceSettings, Settings,
+    WatchdogSettings,
 };
 use crate::core::tests::{MASTER, settings};
 use crate::core::trust::Trust;
@@ -146,6 +147,7 @@ impl Scenario {
         Self {
             settings: Settings {
                 prestart: prestart_of(seed),
+                service: service_of(seed),
                 ..draw_settings(random, workers)
             },
             prompt: random.chance(500),
@@ -205,6 +207,12 @@ fn prestart_of(seed: u64) -> PrestartSettings {
         _ => (false, u32::from(seed % 7 == 2)),
     };
     PrestartSettings { at_start, spares }
+}
+
+/// Likewise.
+fn service_of(seed: u64) -> Option<ServiceSettings> {
+    let watchdog = seed.is_multiple_of(2).then_some(Duration::from_secs(20));
+    (seed % 3 == 1).then_some(ServiceSettings { watchdog })
 }
 
 fn draw_settings(random: &mut Random, workers: u32) -> Settings {

@@ -7,7 +7,7 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use super::world::{Happening, Sim};
-use crate::core::event::{ChildId, Command, Input, Origin};
+use crate::core::event::{ChildId, Command, Input, Origin, ServiceState};
 use crate::core::tests::MASTER;
 use crate::ipc::envelope::Envelope;
 use crate::ipc::message::{ChildMessage, UserMessage};
@@ -21,6 +21,8 @@ pub enum Receiver {
 
 #[derive(Default)]
 pub struct Talk {
+    /// What the service manager knows.
+    pub told: ServiceState,
     last: u64,
     /// Who still has to get the newest message; false: may get it.
     awaited: BTreeMap<Receiver, bool>,

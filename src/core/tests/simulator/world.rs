@@ -79,8 +79,6 @@ pub struct Sim {
     pub last_app: u32,
     pub ports: BTreeMap<ListenerId, Port>,
     pub conns: BTreeMap<ConnId, Conn>,
-    /// When each worker last owed an answer for a connection.
-    pub owed_at: BTreeMap<u32, Duration>,
     pub last_conn: u64,
     /// Where each client of sticky mode is at home.
     pub homes: BTreeMap<u8, u32>,
@@ -129,7 +127,6 @@ impl Sim {
             last_app: 0,
             ports: BTreeMap::new(),
             conns: BTreeMap::new(),
-            owed_at: BTreeMap::new(),
             last_conn: 0,
             homes: BTreeMap::new(),
             occupants: BTreeMap::new(),
@@ -252,12 +249,33 @@ impl Sim {
                 self.begin_check(conn);
                 self.ask(50 * ANSWER, Happening::Checked(conn));
             }
+            Output::FindUntouched { conns } => self.find_untouched(conns),
             Output::CloseConn { conn } => self.close_conn(conn),
             Output::Peek { conn, beyond } => self.begin_peek(conn, beyond),
             Output::EndPeek { conn } => self.end_peek(conn),
             Output::Skip { conn, bytes } => self.skip(conn, bytes),
             Output::ForgetParent => assert!(self.talk.parent_is_deaf, "the parent reads"),
+            Output::Notify(notice) => self.hear_notice(&notice),
             Output::Emit(event) => self.hear(event),
+        }
+    }
+
+    /// A service manager hears of changes only, and of nothing after the end.
+    fn hear_notice(&mut self, notice: &Notice) {
+        match notice {
+            Notice::State {
+                change: Some(change),
+                ..
+            } => {
+                assert_ne!(*change, self.talk.told, "told twice");
+                assert_ne!(self.talk.told, ServiceState::Stopping, "after the end");
+                self.talk.told = *change;
+            }
+            Notice::State { status, .. } => assert!(!status.contains('\n'), "{status:?}"),
+            Notice::Alive => {
+                let watchdog = self.scenario.settings.service.and_then(|it| it.watchdog);
+                assert!(watchdog.is_some(), "nobody wants a sign of life");
+            }
         }
     }
 

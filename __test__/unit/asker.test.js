@@ -1,0 +1,16 @@
+'use strict';
+
+const assert = require('assert');
+const test = require('./helpers/test');
+
+const { describeAsker } = require('../../lib/asker');
+
+test('a sender is named by what is known of it', () => {
+  const process7 = { pid: 7, uid: 0, isKernel: false };
+  assert.strictEqual(describeAsker({ ...process7, command: 'kill 8' }), 'process 7 (kill 8), uid 0');
+  assert.strictEqual(describeAsker(process7), 'process 7 (it has ended already), uid 0');
+  assert.strictEqual(describeAsker({ pid: 7, command: null }), 'process 7 (it has ended already)');
+  assert.strictEqual(describeAsker({ pid: process.pid, uid: 1, command: 'node' }), 'this process itself, uid 1');
+  assert.match(describeAsker({ pid: 0, uid: 0, isKernel: true }), /^the kernel, as for Ctrl-C/);
+  for (const pid of [ 0, null, undefined ]) assert.match(describeAsker({ pid, uid: 0, isKernel: false }), /cannot be seen from here/);
+});
