@@ -2,7 +2,8 @@
 
 // The commands of the documents work: each block of `bash` is run, page by page, in the directory of a real
 // Egg application that is installed as npm would install it. What cannot be run in a test stands in LEFT_OUT, with the reason,
-// and is looked at all the same: scripts, commands, options and files that it names have to exist.
+// and is looked at all the same: scripts, commands, options and files that it names have to exist. A block of `sh` is for another
+// host: all of it has to stand there.
 
 const assert = require('assert');
 const fs = require('fs');
@@ -23,7 +24,7 @@ const LEFT_OUT = [
   [ /^npm run (bench|chaos|simulate|soak|fuzz|screens)\b/, 'takes minutes' ],
   [ /^CLUSTER_UNDER_TEST=/, 'takes minutes' ],
   [ /^npx (mocha|jest) /, 'is run by test_runners.test.js' ],
-  [ /^(sudo|systemctl|journalctl|docker|podman|kubectl|helm|pm2)\b/, 'is for a production host' ],
+  [ /^(sudo|systemctl|journalctl|docker|podman|kubectl|helm|pm2)\b|^cp deploy\//, 'is for a production host' ],
 ];
 /** What follows without end: it is ended after a moment, and must not have ended before. */
 const ENDLESS = /^npx egg-cluster-rs (logs|events|top)\b/;
@@ -55,15 +56,17 @@ function runnable(line) {
   return ENDLESS.test(line) ? `endless ${line}` : line;
 }
 
-function commandBlocks(page) {
-  return fences(read(page)).filter(({ language }) => language === 'bash');
+/** Its blocks of commands: `{ commands, line }`. What goes on in the next line is one command. */
+function commandBlocks(page, wanted = 'bash') {
+  const blocks = fences(read(page)).filter(({ language }) => language === wanted);
+  return blocks.map(({ body, line }) => ({ line, commands: body.replace(/\\\n\s*/g, '').split('\n') }));
 }
 
 /** All commands of a page as one script, for what one block has done the next one builds on. */
 function scriptOf(page) {
   const isSelfContained = SELF_CONTAINED.includes(page);
-  const blocks = commandBlocks(page).map(({ body, line }) => [
-    `echo '@@ ${page}:${line}' >&2`, ...(isSelfContained ? [] : [ 'running' ]), ...body.split('\n').map(runnable),
+  const blocks = commandBlocks(page).map(({ commands, line }) => [
+    `echo '@@ ${page}:${line}' >&2`, ...(isSelfContained ? [] : [ 'running' ]), ...commands.map(runnable),
   ].join('\n'));
   return [ HELPERS, ...blocks ].join('\n');
 }
@@ -123,11 +126,16 @@ async function assertRuns(t, page, app) {
 }
 
 own('every page with commands is run, or all its commands are left out for a reason', async () => {
-  const commands = pages().flatMap(page => commandBlocks(page).flatMap(({ body }) => body.split('\n')));
+  const commands = pages().flatMap(page => commandBlocks(page).flatMap(block => block.commands));
   const used = LEFT_OUT.filter(([ pattern ]) => commands.some(line => pattern.test(line)));
   assert.ok(used.length >= 5 && commands.length > 40, `${commands.length} commands`);
   for (const line of commands) {
     if (LEFT_OUT.some(([ pattern ]) => pattern.test(line))) assert.strictEqual(whatIsMissing(line), null, line);
+  }
+  for (const page of pages()) {
+    for (const { commands: shown, line } of commandBlocks(page, 'sh')) {
+      for (const command of shown.filter(Boolean)) assert.strictEqual(runnable(command), ':', `${page}:${line}: ${command}: it can be run, in a block of bash`);
+    }
   }
 });
 
@@ -154,7 +162,7 @@ async function switching(t, app) {
 }
 
 async function otherPages(t, app) {
-  const isRun = page => commandBlocks(page).some(({ body }) => body.split('\n').some(line => line !== '' && runnable(line) !== ':'));
+  const isRun = page => commandBlocks(page).some(({ commands }) => commands.some(line => line !== '' && runnable(line) !== ':'));
   // The README last, for it adds workers.
   const running = pages().filter(page => !SELF_CONTAINED.includes(page) && isRun(page)).reverse();
   assert.ok(running.includes('README.md') && running.includes('docs/troubleshooting.md'), running.join());

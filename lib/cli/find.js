@@ -20,10 +20,10 @@ const NAME = /^egg-cluster-rs(\.[\d-]+)?\.sock$/;
 async function findSocket({ socket, pidFile, dir }) {
   if (socket !== undefined) return path.resolve(socket);
   if (pidFile !== undefined) return socketOfPid(readPid(path.resolve(pidFile)));
-  const base = path.resolve(dir === undefined ? '.' : dir);
+  if (dir !== undefined) return socketOfDirectory(path.resolve(dir));
   // As the master itself reads it.
   const { [CONTROL_ENV]: fromEnv } = process.env;
-  return fromEnv && fromEnv !== 'false' ? path.resolve(base, fromEnv) : socketOfDirectory(base);
+  return fromEnv && fromEnv !== 'false' ? path.resolve(fromEnv) : socketOfDirectory(path.resolve('.'));
 }
 
 async function socketOfDirectory(dir) {

@@ -95,8 +95,8 @@ function lookingCommands(add) {
 }
 
 function steeringCommands(add) {
-  const noWait = command => json(located(command).option('--no-wait', 'do not wait until it is done'));
   const json = command => command.option('--json', 'the outcome as JSON');
+  const noWait = command => json(located(command).option('--no-wait', 'do not wait until it is done'));
   noWait(add('reload', 'replace all workers without losing a request; fails, and leaves the old ones, when a new one fails'))
     .option('--agent', 'replace the agent first')
     .action((options, command) => run(command, context => require('./steer').reload(context, options)));
