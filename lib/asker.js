@@ -1,8 +1,28 @@
 'use strict';
 
 /**
- * Says in words who has sent a signal, or has asked for something through the control socket.
+ * Who has sent a signal, and in words who that is, or who has asked for something through the control
+ * socket.
  */
+
+const os = require('os');
+
+/** What the listeners of the signal that is being dealt with have been told: it is told once. */
+const told = new Map();
+
+/**
+ * @param {{takeSignalSender: function(number): (Object|null)}} binding
+ * @param {string} signal - the name of one that is being dealt with
+ * @return {Object|null} who has sent it, the same for each of several masters; null where that is not known, as of one
+ *   that the program has emitted itself
+ */
+function senderOf(binding, signal) {
+  if (!told.has(signal)) {
+    told.set(signal, binding.takeSignalSender(os.constants.signals[signal]));
+    process.nextTick(() => told.delete(signal));
+  }
+  return told.get(signal);
+}
 
 /**
  * @param {{pid: number|null, command: string|null|undefined, uid: number|undefined, isKernel: boolean|undefined}} asker - as
@@ -18,4 +38,4 @@ function describeAsker({ pid, command, uid, isKernel }) {
   return `process ${pid} (${command || 'it has ended already'})${user}`;
 }
 
-module.exports = { describeAsker };
+module.exports = { senderOf, describeAsker };

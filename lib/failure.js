@@ -64,7 +64,7 @@ class Failure {
    * @return {string} the reason in words
    */
   reasonOf(code, isOurs) {
-    if (isOurs) return (code === 0 ? this.#closing : this.#reason) || this.#closing || this.#reason || 'not known';
+    if (isOurs) return messageOf((code === 0 ? this.#closing : this.#reason) || this.#closing || this.#reason || 'not known');
     const what = this.#uncaught === null
       ? 'the program of the master has called process.exit()'
       : `an error in the program of the master, which nobody has caught: ${messageOf(this.#uncaught)}`;

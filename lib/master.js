@@ -14,7 +14,7 @@ const EventEmitter = require('events');
 const native = require('./native');
 const duties = require('./process_duties');
 const Failure = require('./failure');
-const { describeAsker } = require('./asker');
+const { senderOf, describeAsker } = require('./asker');
 const Messenger = require('./messenger');
 const ProcessListeners = require('./process_listeners');
 const { RELOAD_SIGNAL } = ProcessListeners;
@@ -330,9 +330,9 @@ class Master extends EventEmitter {
     this.on('app-exit', data => this.onAppExit(data));
   }
 
-  /** @return {Object|null} who has sent the last signal of this name, as far as that is known */
+  /** @return {Object|null} who has sent the signal that is being dealt with, as far as that is known */
   #logSender(signal) {
-    const sender = this.#binding.signalSender(os.constants.signals[signal]);
+    const sender = senderOf(this.#binding, signal);
     this.#reporter.signal(signal, sender);
     return sender;
   }

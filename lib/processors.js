@@ -14,7 +14,10 @@ const AUTO = 'auto';
 
 /** @return {number} 1 or more */
 function processors() {
-  return counted() || os.cpus().length || 1;
+  const cpus = os.cpus().length;
+  const count = counted();
+  // Either may be unknown, and each may be told less than there is by what hides it in a container.
+  return Math.min(count || cpus, cpus || count) || 1;
 }
 
 /** As the native side counts them; null where there is none. */

@@ -183,10 +183,10 @@ pub fn watch_signals() {
     signal_sender::watch();
 }
 
-/// The sender of the last signal of this number; null where nothing is known of it.
+/// The sender of the signal of this number that has come; once, and null where nothing is known of it.
 #[napi(catch_unwind)]
-pub fn signal_sender(number: i32) -> Option<SignalSender> {
-    let sender = signal_sender::sender(number)?;
+pub fn take_signal_sender(number: i32) -> Option<SignalSender> {
+    let sender = signal_sender::take_sender(number)?;
     Some(SignalSender {
         pid: sender.pid,
         uid: sender.uid,

@@ -13,8 +13,14 @@ function withNative(t, { hasTarget = true, load }) {
 }
 
 test('the native side counts the processors', t => {
-  withNative(t, { load: () => ({ processors: () => 1234 }) });
-  assert.strictEqual(processors(), 1234);
+  t.mock.method(os, 'cpus', () => Array(8));
+  for (const [ count, expected ] of [ [ 3, 3 ], [ 8, 8 ], [ 64, 8 ] ]) {
+    withNative(t, { load: () => ({ processors: () => count }) });
+    assert.strictEqual(processors(), expected);
+  }
+  t.mock.method(os, 'cpus', () => []);
+  withNative(t, { load: () => ({ processors: () => 3 }) });
+  assert.strictEqual(processors(), 3);
 });
 
 test('where it does not know, or is not there, those of the machine count, and one there always is', t => {

@@ -46,21 +46,20 @@ pub fn watch() {
     }
 }
 
-/// The sender of the last signal of this number. One that has not been asked for is kept, also
-/// while more come: the first one is what a process acts upon.
-pub fn sender(number: i32) -> Option<Sender> {
+/// The sender of a signal of this number, once. Until it is asked for it is kept, also while more
+/// come: the first one is what a process acts upon.
+pub fn take_sender(number: i32) -> Option<Sender> {
     WATCHED
         .iter()
         .find(|watched| watched.number == number)?
-        .read()
+        .take()
 }
 
 /// States of a record.
 const EMPTY: u8 = 0;
 /// Somebody reads or writes it.
 const BUSY: u8 = 1;
-const UNREAD: u8 = 2;
-const READ: u8 = 3;
+const FULL: u8 = 2;
 
 /// One signal.
 struct Watched {
@@ -128,10 +127,7 @@ impl Watched {
 
     /// Runs in the handler.
     fn note(&self, pid: i32, uid: u32, code: c_int) {
-        let begun = [EMPTY, READ]
-            .into_iter()
-            .any(|from| self.change(from, BUSY));
-        if !begun {
+        if !self.change(EMPTY, BUSY) {
             return;
         }
         let mut line = [0; command::LIMIT];
@@ -143,14 +139,11 @@ impl Watched {
         self.pid.store(pid, Ordering::Relaxed);
         self.uid.store(uid, Ordering::Relaxed);
         self.code.store(code, Ordering::Relaxed);
-        self.state.store(UNREAD, Ordering::Release);
+        self.state.store(FULL, Ordering::Release);
     }
 
-    fn read(&self) -> Option<Sender> {
-        let begun = [UNREAD, READ]
-            .into_iter()
-            .any(|from| self.change(from, BUSY));
-        if !begun {
+    fn take(&self) -> Option<Sender> {
+        if !self.change(FULL, BUSY) {
             return None;
         }
         let length = self.length.load(Ordering::Relaxed);
@@ -162,7 +155,7 @@ impl Watched {
             is_kernel: is_kernel(self.code.load(Ordering::Relaxed)),
             command: command::printable(&line),
         };
-        self.state.store(READ, Ordering::Release);
+        self.state.store(EMPTY, Ordering::Release);
         Some(sender)
     }
 
@@ -266,15 +259,16 @@ mod tests {
         watch();
         watch();
         assert_eq!(installed(), own_handler());
-        assert_eq!(sender(libc::SIGUSR2), None);
+        assert_eq!(take_sender(libc::SIGUSR2), None);
         Errno::set_raw(libc::EDOM);
         raise();
         assert_eq!(Errno::last_raw(), libc::EDOM, "errno is as before");
         assert_eq!(SEEN.load(Ordering::Acquire), 1);
         let own = i32::try_from(std::process::id()).unwrap();
-        let first = sender(libc::SIGUSR2).unwrap();
+        let first = take_sender(libc::SIGUSR2).unwrap();
         assert_eq!((first.pid, first.is_kernel), (own, false));
         assert!(first.command.unwrap().contains("egg_cluster_rs"));
+        assert_eq!(take_sender(libc::SIGUSR2), None, "told once");
 
         // Registered anew, as libuv does it when the first listener comes back.
         handle(SigHandler::SigDfl);
@@ -298,7 +292,7 @@ mod tests {
         let id = i32::try_from(shell.id()).unwrap();
         drop(shell.stdin.take());
         shell.wait().unwrap();
-        let from_shell = sender(libc::SIGUSR2).unwrap();
+        let from_shell = take_sender(libc::SIGUSR2).unwrap();
         assert_eq!(from_shell.pid, id);
         let command = from_shell.command.unwrap();
         assert!(command.starts_with("sh -c kill -USR2"), "{command}");

@@ -66,7 +66,7 @@ class FakePortReservation {
 FakePortReservation.nextPort = 40001;
 FakePortReservation.all = [];
 
-const duties = { adoptsOrphans: () => false, reapOrphans: () => 0, watchSignals() {}, signalSender: () => null, processors: () => null };
+const duties = { adoptsOrphans: () => false, reapOrphans: () => 0, watchSignals() {}, takeSignalSender: () => null, processors: () => null };
 
 /** From now on the master gets the fake. */
 function install() {
