@@ -8,7 +8,7 @@ const { StepError, run, ask, main } = require('./steps');
 
 /** What has `unsafe` code, what hands it its arguments, and what waits for it. The core has neither, and ten minutes of simulation. */
 const UNITS = [ 'sys::', 'ipc::', 'driver::' ];
-const PROGRAMS = [ 'adopted', 'channel_with_node', 'driver', 'panics', 'threads' ];
+const PROGRAMS = [ 'adopted', 'channel_with_node', 'driver', 'panics', 'service_manager', 'threads' ];
 
 /** Flags that are for nightly only; the stable compiler takes them when it is told to. */
 function toolchain() {
