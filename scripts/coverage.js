@@ -6,7 +6,8 @@
 
 const fs = require('fs');
 const path = require('path');
-const { ROOT, StepError, run, ask, localBin, main } = require('./steps');
+const { ROOT, StepError, run, ask, main } = require('./steps');
+const { reportCoverage } = require('./coverage_report');
 const { setup } = require('./setup');
 const { installEggs } = require('./eggs');
 
@@ -14,7 +15,6 @@ const OUT = path.join(ROOT, 'coverage');
 const V8 = path.join(OUT, 'v8');
 const TARGET = path.join(ROOT, 'target', 'coverage');
 const ADDON = path.join(OUT, 'egg-cluster-rs.node');
-const OWN = [ path.join(ROOT, 'lib') + path.sep, path.join(ROOT, 'index.js') ];
 /** Parts of the sources that are tests, or only for them. */
 const NO_PRODUCT = '(/tests/|/tests\\.rs|/testing\\.rs|/fuzzing/|/model\\.rs|build\\.rs|/rustc/)';
 
@@ -74,25 +74,16 @@ function runTests(part, names) {
   return passed;
 }
 
-/** Hundreds of processes have written about all that they had loaded: only what is ours stays. */
-function keepOwn() {
-  for (const name of fs.readdirSync(V8)) {
-    const file = path.join(V8, name);
-    let written;
-    try {
-      written = JSON.parse(fs.readFileSync(file, 'utf8'));
-    } catch (_) {
-      // Its process was killed while it wrote.
-      fs.rmSync(file);
-      continue;
-    }
-    const result = written.result.filter(({ url }) => OWN.some(own => url.startsWith(`file://${own}`)));
-    if (result.length === 0) fs.rmSync(file);
-    else fs.writeFileSync(file, JSON.stringify({ result }));
-  }
+/** All files of the package, also those that nothing loads. */
+function ownFiles(directory = path.join(ROOT, 'lib')) {
+  return fs.readdirSync(directory, { withFileTypes: true }).flatMap(entry => {
+    const file = path.join(directory, entry.name);
+    if (entry.isDirectory()) return ownFiles(file);
+    return file.endsWith('.js') ? [ file ] : [];
+  });
 }
 
-main(() => {
+main(async () => {
   const [ part, ...names ] = process.argv.slice(2);
   if (part !== undefined && part !== 'rust' && part !== 'js') throw new StepError('usage: npm run coverage [-- rust | -- js NAME]');
   setup();
@@ -105,11 +96,7 @@ main(() => {
   run('', 'cargo', [ 'llvm-cov', 'report', '--ignore-filename-regex', NO_PRODUCT ]);
   run('', 'cargo', [ 'llvm-cov', 'report', '--lcov', '--output-path', path.join(OUT, 'rust.lcov'), '--ignore-filename-regex', NO_PRODUCT ]);
   if (part !== 'rust') {
-    keepOwn();
-    run('', localBin('c8'), [
-      'report', '--temp-directory', V8, '--reports-dir', path.join(OUT, 'js'), '--all', '--include', 'lib/**/*.js', '--include', 'index.js',
-      '--reporter', 'text', '--reporter', 'lcov',
-    ]);
+    await reportCoverage({ from: V8, to: path.join(OUT, 'js') }, [ path.join(ROOT, 'index.js'), ...ownFiles() ]);
   }
   if (!passed) throw new StepError('tests have failed, see above; what they had run is counted');
 });
