@@ -16,7 +16,7 @@ const V8 = path.join(OUT, 'v8');
 const TARGET = path.join(ROOT, 'target', 'coverage');
 const ADDON = path.join(OUT, 'egg-cluster-rs.node');
 /** Parts of the sources that are tests, or only for them. */
-const NO_PRODUCT = '(/tests/|/tests\\.rs|/testing\\.rs|/fuzzing/|/model\\.rs|build\\.rs|/rustc/)';
+const NO_PRODUCT = '(/tests/|/bench/|/tests\\.rs|/testing\\.rs|/fuzzing/|/model\\.rs|build\\.rs|/rustc/)';
 
 /** LLVM's own tools have to be of the compiler's version: those of rustup, or the system's. */
 function findLlvmTools() {
