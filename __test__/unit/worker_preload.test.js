@@ -163,6 +163,7 @@ test('idle connections are closed, answers in flight say that theirs will be', a
   await once(idle, 'close');
   await worker.counts(2, 2, 0);
   assert.deepStrictEqual(await slow.answer, { connection: 'close', body: 'answer' });
+  assert.match((await begun.answer).body, /answer$/);
   await worker.counts(0, 0, 0);
   assert.strictEqual(worker.said.filter(({ act }) => act === 'draining').length <= 3, true);
 });
