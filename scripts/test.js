@@ -20,14 +20,21 @@ function testRust(args) {
   }
 }
 
-/** @param {string[]} args - for the JavaScript test runner */
-function testJavaScript(args) {
-  const unitDir = path.join(ROOT, '__test__', 'unit');
-  const units = fs.existsSync(unitDir) ? fs.readdirSync(unitDir).filter(name => name.endsWith('.test.js')) : [];
-  if (units.length > 0 && args.length === 0) {
-    run('JavaScript unit tests', process.execPath, [ '--test', ...units.map(name => path.join(unitDir, name)) ]);
-  }
-  run('JavaScript tests', process.execPath, [ path.join(ROOT, '__test__', 'run.js'), ...args ]);
+const TESTS = path.join(ROOT, '__test__');
+
+/** @return {string[]} the test files of a directory whose names contain one of the parts */
+function testFiles(directory, parts) {
+  const isWanted = name => parts.length === 0 || parts.some(part => name.includes(part));
+  return fs.readdirSync(directory).filter(name => name.endsWith('.test.js') && isWanted(name)).map(name => path.join(directory, name));
+}
+
+/** @param {string[]} parts - of file names; without any all files */
+function testJavaScript(parts) {
+  const units = testFiles(path.join(TESTS, 'unit'), parts);
+  if (units.length > 0) run('JavaScript unit tests', process.execPath, [ '--test', ...units ]);
+  // It has no file to run where only unit tests have such a name.
+  if (units.length > 0 && testFiles(TESTS, parts).length === 0) return;
+  run('JavaScript tests', process.execPath, [ path.join(TESTS, 'run.js'), ...parts ]);
 }
 
 main(() => {
