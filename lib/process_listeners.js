@@ -5,8 +5,6 @@
  * back where the process lives on.
  */
 
-const { isMainThread } = require('worker_threads');
-
 /** Marks listeners of masters for signals: also those of other copies of this module, and in other realms. */
 const OF_A_MASTER = Symbol.for('egg-cluster-rs.signalListener');
 const ENDING_SIGNALS = [ 'SIGINT', 'SIGQUIT', 'SIGTERM' ];
@@ -68,8 +66,6 @@ class ProcessListeners {
    * @param {function(): void} watch - to be called when Node has begun to listen to a signal
    */
   watchSenders(watch) {
-    // No signal reaches a worker thread, and the handler must not go with it.
-    if (!isMainThread) return;
     watch();
     // Node's own listener for this event came before: it listens already.
     this.on('newListener', name => {

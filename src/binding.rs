@@ -177,10 +177,13 @@ pub struct SignalSender {
     pub command: Option<String>,
 }
 
-/// Notes from now on who sends the signals that this process listens to now.
+/// Notes from now on who sends the signals that this process listens to now. Not in a worker thread:
+/// no signal reaches it, and its end may take the handler with it.
 #[napi(catch_unwind)]
 pub fn watch_signals() {
-    signal_sender::watch();
+    if process::is_main_thread() {
+        signal_sender::watch();
+    }
 }
 
 /// The sender of the signal of this number that has come; once, and null where nothing is known of it.

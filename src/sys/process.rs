@@ -37,6 +37,20 @@ impl ExitStatus {
     }
 }
 
+/// This is the thread that the process has begun with, which is that of Node's main program. (By
+/// `worker_threads` Node would load a good deal of its library for the same.)
+#[cfg(target_os = "linux")]
+pub fn is_main_thread() -> bool {
+    nix::unistd::gettid() == nix::unistd::getpid()
+}
+
+/// This is the thread that the process has begun with.
+#[cfg(target_os = "macos")]
+pub fn is_main_thread() -> bool {
+    // SAFETY: the call has no arguments and touches nothing.
+    unsafe { libc::pthread_main_np() == 1 }
+}
+
 /// Ends this process at once: no handler runs, and no other thread is waited for.
 pub fn exit_at_once(code: i32) -> ! {
     // SAFETY: it takes no pointer, may be called at any time and on any thread, and does not
