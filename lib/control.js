@@ -5,7 +5,6 @@
  * the native side, which needs no JavaScript for it.
  */
 
-const net = require('net');
 const path = require('path');
 const { describe } = require('./describe');
 
@@ -66,7 +65,8 @@ function tcpAddress(tcp) {
   if (Number(digits) > MAX_PORT) throw badAddress(RangeError, tcp);
   if (host === undefined || host === 'localhost') return `${LOOPBACK}:${Number(digits)}`;
   const address = host.replace(/^\[(.*)\]$/, '$1');
-  const family = net.isIP(address);
+  // Loaded only where an address is given: it takes more than a megabyte.
+  const family = require('net').isIP(address);
   if (family === 0 || (family === 6 && address === host)) throw badAddress(TypeError, tcp);
   return `${family === 6 ? `[${address}]` : address}:${Number(digits)}`;
 }
