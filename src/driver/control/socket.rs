@@ -193,8 +193,10 @@ mod tests {
             assert!(warning.contains(expected.to_str().unwrap()), "{warning}");
         }
         // As after SIGKILL: the file stays, and nobody listens.
-        std::mem::forget(first.file);
-        drop(first.fd);
+        let kept = dir.path().join("kept");
+        fs::hard_link(at(&dir), &kept).unwrap();
+        drop(first);
+        fs::rename(&kept, at(&dir)).unwrap();
         let next = run(open(&at(&dir))).unwrap();
         assert_eq!(next.file.path(), at(&dir));
     }
