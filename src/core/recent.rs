@@ -51,14 +51,17 @@ pub(super) struct Recent {
     taken: VecDeque<Taken>,
     /// Those whose time is over; the driver finds out which are untouched.
     looked_at: Vec<Taken>,
-    /// Those that were untouched when they were looked at.
+    /// Those that were untouched when they were looked at, and when they are again. Idle clients may
+    /// be many, so not as often as the others.
     untouched: Vec<Taken>,
+    look_again_at: Option<Instant>,
     /// Those of dead workers that the driver looks at.
     checked: BTreeMap<ConnId, Way>,
 }
 
 impl Recent {
     fn take_all(&mut self) -> Vec<Taken> {
+        self.look_again_at = None;
         let mut all = std::mem::take(&mut self.untouched);
         all.append(&mut self.looked_at);
         all.extend(self.taken.drain(..));
@@ -101,14 +104,15 @@ impl Core {
     /// Their time is over.
     pub(super) fn release_recent(&mut self, now: Instant) {
         let recent = &mut self.recent;
+        if recent.look_again_at.take_if(|at| *at <= now).is_some() {
+            recent.looked_at.append(&mut recent.untouched);
+        }
         let due = recent.taken.partition_point(|taken| taken.at + KEEP <= now);
-        let due = recent.taken.drain(..due);
-        recent
-            .looked_at
-            .extend(recent.untouched.drain(..).chain(due));
+        recent.looked_at.extend(recent.taken.drain(..due));
         let conns: Vec<ConnId> = recent.looked_at.iter().map(|taken| taken.conn).collect();
         let next = recent.taken.front();
-        if let Some(at) = next.map(|taken| (taken.at + KEEP).max(now + RELEASE_EVERY)) {
+        let next = next.map(|taken| (taken.at + KEEP).max(now + RELEASE_EVERY));
+        if let Some(at) = next.into_iter().chain(recent.look_again_at).min() {
             self.timers.set(Timer::Recent, at);
         }
         if !conns.is_empty() {
@@ -128,7 +132,9 @@ impl Core {
             }
         }
         if !self.recent.untouched.is_empty() {
-            self.timers.set_at_latest(Timer::Recent, now + LOOK_AGAIN);
+            let again = &mut self.recent.look_again_at;
+            let at = *again.get_or_insert(now + LOOK_AGAIN);
+            self.timers.set_at_latest(Timer::Recent, at);
         }
     }
 
@@ -152,6 +158,7 @@ impl Core {
     pub(super) fn look_at_untouched_of(&mut self, now: Instant, worker: u32) {
         let mut untouched = self.recent.untouched.iter();
         if untouched.any(|taken| taken.worker == worker && taken.at + KEEP_UNTOUCHED <= now) {
+            self.recent.look_again_at = Some(now);
             self.timers.set(Timer::Recent, now);
         }
     }

@@ -176,6 +176,22 @@ fn what_a_worker_that_turns_does_not_touch_is_closed_after_a_while() {
 }
 
 #[test]
+fn idle_connections_are_not_looked_at_with_each_of_the_others() {
+    let mut world = World::running(settings(1));
+    let listener = world.listener();
+    let idle = world.connect(listener);
+    world.answer(1, true);
+    world.idle.insert(idle);
+    for _ in 0..20 {
+        world.connect(listener);
+        world.answer(1, true);
+        world.pass(Duration::from_millis(10));
+    }
+    let looks = world.looks.iter().filter(|&&conn| conn == idle).count();
+    assert_eq!(looks, 2, "after 30 and 130 ms");
+}
+
+#[test]
 fn a_ping_that_was_sent_before_proves_nothing() {
     let mut world = World::running(settings(1));
     let listener = world.listener();

@@ -96,6 +96,8 @@ pub(super) struct World {
     pub rest_later: bool,
     /// Connections that nobody touches, though their worker lives.
     pub idle: BTreeSet<ConnId>,
+    /// Connections of which it was asked whether they are untouched.
+    pub looks: Vec<ConnId>,
     /// Nobody looks whether a connection is untouched.
     pub check_later: bool,
     closed: bool,
@@ -183,6 +185,7 @@ impl World {
             disconnect_later: false,
             rest_later: false,
             idle: BTreeSet::new(),
+            looks: Vec::new(),
             check_later: false,
             closed: false,
             descendants: 0,
@@ -430,6 +433,7 @@ impl World {
                 self.feed(Input::Checked { conn, untouched });
             }
             Output::FindUntouched { mut conns } => {
+                self.looks.extend(&conns);
                 conns.retain(|conn| self.idle.contains(conn) && !self.touched.contains(conn));
                 self.feed(Input::UntouchedFound { conns });
             }
