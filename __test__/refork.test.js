@@ -83,6 +83,9 @@ test('numbers are never used twice, slots are', async t => {
 test('egg-ready goes again to all apps, egg-pids to the agent, when a replacement serves', async t => {
   const app = await t.ready({ options: { ...production, workers: 2 } });
   const [ first, second ] = await app.workerPids();
+  // That of the start, which the agent may report later than the apps.
+  const isReadyOfAgent = ({ role, message }) => role === 'agent' && message.action === 'egg-ready';
+  await app.got(isReadyOfAgent);
   const before = app.mark();
   process.kill(first, 'SIGKILL');
   const [ , forked ] = await app.stdout(/app_worker#3:(\d+) started at/, before);
@@ -93,7 +96,7 @@ test('egg-ready goes again to all apps, egg-pids to the agent, when a replacemen
   const isPids = ids => ({ role, message }) => role === 'agent' && message.action === 'egg-pids' && sameSet(message.data, ids);
   await app.got(isPids([ second ]), before);
   await app.got(isPids([ second, third ]), before);
-  assert.deepStrictEqual(app.allGot(({ role, message }) => role === 'agent' && message.action === 'egg-ready', before), []);
+  assert.deepStrictEqual(app.allGot(isReadyOfAgent, before), []);
   assert.strictEqual(app.found('egg-ready').length, 1, 'the parent is told once');
 });
 
