@@ -1,7 +1,9 @@
 //! The core's timers: a table of deadlines, with one entry per timer.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::BTreeSet;
 use std::time::Instant;
+
+use rustc_hash::FxHashMap;
 
 use super::event::{ChildId, ListenerId};
 
@@ -55,7 +57,7 @@ pub enum Timer {
 /// The table. Setting a timer again moves it.
 #[derive(Debug, Default)]
 pub struct Timers {
-    deadlines: HashMap<Timer, Instant>,
+    deadlines: FxHashMap<Timer, Instant>,
     order: BTreeSet<(Instant, Timer)>,
 }
 

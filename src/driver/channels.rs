@@ -42,7 +42,8 @@ impl Engine {
         let mut unwanted = VecDeque::new();
         match sys::channel::receive(fd, &mut self.buffer, &mut unwanted) {
             Ok(received) if received.bytes > 0 => {
-                entry.heard_at = Instant::now();
+                let now = Instant::now();
+                entry.heard_at = now;
                 // A read stops early at a descriptor, or when nothing is left.
                 let drained = received.bytes < READ_SIZE && unwanted.is_empty();
                 let progress = if drained {
@@ -51,7 +52,7 @@ impl Engine {
                     Progress::More
                 };
                 match entry.decoder.feed(&self.buffer[..received.bytes]) {
-                    Ok(()) => self.read_lines(child),
+                    Ok(()) => self.read_lines(now, child),
                     Err(error) => self.end_talker(child, error.to_string()),
                 }
                 progress
@@ -65,7 +66,7 @@ impl Engine {
         }
     }
 
-    pub(super) fn read_lines(&mut self, child: ChildId) {
+    pub(super) fn read_lines(&mut self, now: Instant, child: ChildId) {
         self.reading = Some(child);
         while let Some(line) = self
             .children
@@ -73,7 +74,7 @@ impl Engine {
             .and_then(|c| c.decoder.next_line())
         {
             if let Some(input) = self.read_line(child, &line) {
-                self.feed(input);
+                self.feed_at(now, input);
             }
         }
         self.reading = None;

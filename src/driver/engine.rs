@@ -141,7 +141,12 @@ impl Engine {
     }
 
     pub(super) fn feed(&mut self, input: Input) {
-        self.core.handle_input(Instant::now(), input);
+        self.feed_at(Instant::now(), input);
+    }
+
+    /// As [`Engine::feed`], for what came together: each look at the clock costs as much as a decision.
+    pub(super) fn feed_at(&mut self, now: Instant, input: Input) {
+        self.core.handle_input(now, input);
         self.perform();
     }
 

@@ -35,6 +35,7 @@ impl Engine {
     }
 
     pub(super) fn accept_some(&mut self, listener: ListenerId) -> Progress {
+        let now = Instant::now();
         for _ in 0..ACCEPTS_PER_TURN {
             let Some(entry) = self.listeners.get(&listener) else {
                 return Progress::Ended;
@@ -48,11 +49,12 @@ impl Engine {
             match sys::listener::accept(socket.get_ref().as_fd()) {
                 Ok((fd, peer)) => {
                     let conn = self.connections.insert(fd);
-                    self.feed(Input::Accepted {
+                    let input = Input::Accepted {
                         listener,
                         conn,
                         peer,
-                    });
+                    };
+                    self.feed_at(now, input);
                 }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                     return Progress::Blocked;

@@ -110,6 +110,8 @@ async fn while_readable(
 ) {
     while gate.passed().await {
         let ready = tokio::select! {
+            // In this order, and not in one that is drawn by lot each time.
+            biased;
             ready = fd.readable() => ready,
             () = gate.gone() => return,
         };

@@ -16,13 +16,13 @@ use crate::core::event::*;
 /// Those that are late are closed together, once a second.
 pub const HOLD_SLACK: Duration = Duration::from_secs(1);
 /// The master keeps its duplicate of a connection that a worker serves for this time.
-pub const KEEP: Duration = Duration::from_millis(30);
+pub const KEEP: Duration = Duration::from_millis(5);
 /// The same for one that nobody has touched, and longer while its worker does not turn.
 const KEEP_UNTOUCHED: Duration = Duration::from_millis(250);
 /// How often it is looked whether it has been touched.
 pub const LOOK_AGAIN: Duration = Duration::from_millis(100);
 /// Those whose time is over are closed together, so some a little later.
-pub const KEEP_SLACK: Duration = Duration::from_millis(10);
+pub const KEEP_SLACK: Duration = Duration::from_millis(5);
 /// The client that comes past all proxies.
 const UNTRUSTED: u8 = 11;
 /// A connection that was refused more often may be closed.
