@@ -11,6 +11,8 @@ const DEV_ENV = { NODE_ENV: 'development', EGG_MASTER_CLOSE_TIMEOUT: '1000' };
 const COPIES = path.join(__dirname, '..', 'results', 'dev');
 /** The old worker has gone, the watcher of files rests, and a spare, where there is one, has loaded the framework. */
 const PAUSE_MS = 4000;
+/** egg-cluster's master can keep a connection that came during the reload, for ever: it is given up, and another tried. */
+const ANSWER_MS = 500;
 
 /** A file of an application in development is written; its server answers with the new code. */
 function reloadWith(ownOptions, name, title = '') {
@@ -83,7 +85,7 @@ module.exports = app => {
 /** What the application says; nothing while it cannot be reached. */
 function answer(port) {
   return new Promise(resolve => {
-    const request = http.get({ port, host: '127.0.0.1', agent: false }, response => {
+    const request = http.get({ port, host: '127.0.0.1', agent: false, timeout: ANSWER_MS }, response => {
       let body = '';
       response.on('data', chunk => {
         body += chunk;
@@ -91,6 +93,7 @@ function answer(port) {
       response.on('end', () => resolve(body));
       response.on('error', () => resolve(''));
     });
+    request.on('timeout', () => request.destroy());
     request.on('error', () => resolve(''));
   });
 }

@@ -77,6 +77,6 @@ function deviation(counts, workers) {
   return Math.sqrt(all.reduce((sum, count) => sum + (count - mean) ** 2, 0) / workers) / mean * 100;
 }
 
-const PEERS = [ 'egg-cluster', 'egg-cluster-rs', 'node-cluster', 'node-cluster-none' ];
+const PEERS = [ 'egg-cluster', 'egg-cluster-rs', 'node-cluster', 'node-cluster-none', 'floor', 'floor-paced' ];
 
 module.exports = [ latencyWith(2, PEERS), latencyWith(8, PEERS) ];
