@@ -29,6 +29,7 @@ const PEERS = {
   'floor-paced': {
     command: options => floorCommand(options, 'paced'), prepare: prepareFloor, sticky: false, egg: false, serves: true,
   },
+  'bare-start': { module: 'bare-start', sticky: false, egg: true, serves: false },
   'bare-node': { module: 'bare-node', sticky: false, egg: false, serves: false },
 };
 

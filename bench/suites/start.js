@@ -18,7 +18,7 @@ function startOf(workers, prestart) {
   return {
     name: `start/${workers}${prestart ? '-prestart' : ''}`,
     title: `Start of an Egg application with ${workers} workers${prestart ? ', ours with prestart' : ''}`,
-    peers: [ 'egg-cluster', 'egg-cluster-rs' ],
+    peers: [ 'egg-cluster', 'egg-cluster-rs', 'bare-start' ],
     metrics: [ ready, bound ],
     goals: [ { metric: 'ready', atMost: prestart ? 0.65 : 0.8 } ],
     supports: peer => peer.egg,
