@@ -9,7 +9,7 @@ const path = require('path');
 const { ROOT, StepError, run, localBin, main } = require('./steps');
 
 /** Files without which the package does not work. */
-const REQUIRED = [ 'LICENSE', 'README.md', 'bin/egg-cluster-rs.js', 'binding.js', 'index.d.ts', 'index.js', 'lib/master.js', 'package.json' ];
+const REQUIRED = [ 'LICENSE', 'README.md', 'bin/egg-cluster-rs.js', 'binding.js', 'index.d.ts', 'index.js', 'lib/bundle.js', 'lib/master.js', 'package.json' ];
 /** All that may be in it. */
 const ALLOWED = /^(LICENSE|README\.md|CHANGELOG\.md|package\.json|index\.(js|d\.ts)|binding\.(js|d\.ts)|bin\/.+\.js|lib\/.+\.(js|d\.ts))$/;
 

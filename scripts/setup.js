@@ -1,14 +1,14 @@
 'use strict';
 
-// Makes a clone ready to run: installs the dependencies and builds the native part, each only when it is
-// missing or out of date. What was built from what is told by content hashes, since a fresh checkout gives
-// every file a new modification time.
+// Makes a clone ready to run: installs the dependencies, builds the native part and bundles the JavaScript, each only when it is
+// missing or out of date.
 
-const crypto = require('crypto');
 const fs = require('fs');
 const path = require('path');
 const { ROOT, StepError, run, ask, localBin, main } = require('./steps');
+const { bundle } = require('./bundle');
 const { installEggs } = require('./eggs');
+const { listFiles, hash } = require('./sources');
 
 const LOCK_FILE = path.join(ROOT, 'package-lock.json');
 const MODULES = path.join(ROOT, 'node_modules');
@@ -32,6 +32,7 @@ const BUILD_NODE = [ 20, 17 ];
 function setup({ forceBuild = false } = {}) {
   installDependencies();
   buildNative(forceBuild);
+  bundle();
 }
 
 function installDependencies() {
@@ -114,24 +115,6 @@ function newestAddon() {
 function describe(name) {
   const stat = statOrNull(path.join(ROOT, name));
   return stat && { name, size: stat.size, mtimeMs: stat.mtimeMs };
-}
-
-/** All files under a path in a fixed order; the path itself when it is a file; none when it does not exist. */
-function listFiles(start) {
-  const stat = statOrNull(start);
-  if (!stat) return [];
-  if (!stat.isDirectory()) return [ start ];
-  return fs.readdirSync(start).sort().flatMap(name => listFiles(path.join(start, name)));
-}
-
-/** One hash over the names and contents of files, and over a text. */
-function hash(files, text = '') {
-  const sum = crypto.createHash('sha256').update(text);
-  for (const file of files) {
-    const content = fs.readFileSync(file);
-    sum.update(`\n${path.relative(ROOT, file)} ${content.length}\n`).update(content);
-  }
-  return sum.digest('hex');
 }
 
 function statOrNull(file) {

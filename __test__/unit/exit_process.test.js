@@ -10,7 +10,7 @@ const { install, FakeNativeMaster, FakePortReservation } = require('./helpers/fa
 const { app, withEnv } = require('./helpers/app');
 
 install();
-const Master = require('../../lib/master');
+const Master = require('../../lib/native_master');
 const Ready = require('../../lib/ready');
 
 const tick = () => new Promise(resolve => setImmediate(resolve));

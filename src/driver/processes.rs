@@ -101,8 +101,10 @@ impl Engine {
         let Some(entry) = self.children.get_mut(&child) else {
             return;
         };
+        // In one write: the child reads once, and may be awake before a second one.
+        let place = format!("{slot} {slots}\n");
         if let Some(mut gate) = entry.gate.take()
-            && let Err(error) = writeln!(gate, "{slot} {slots}")
+            && let Err(error) = gate.write_all(place.as_bytes())
         {
             // It has ended, which is about to be seen.
             tracing::warn!(?child, %error, "a child that waits cannot be told to go on");

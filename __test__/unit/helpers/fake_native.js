@@ -70,7 +70,20 @@ const duties = { adoptsOrphans: () => false, reapOrphans: () => 0, watchSignals(
 
 /** From now on the master gets the fake. */
 function install() {
+  loadSources();
   native.load = () => ({ NativeMaster: FakeNativeMaster, PortReservation: FakePortReservation, ...duties });
+}
+
+/** The bundle has a `native` of its own: what would load it gets the sources that it is made of. */
+function loadSources() {
+  const bundle = require.resolve('../../../lib/bundle');
+  require.cache[bundle] = {
+    id: bundle,
+    loaded: true,
+    get exports() {
+      return require('../../../lib/native_master');
+    },
+  };
 }
 
 module.exports = { install, FakeNativeMaster, FakePortReservation };
