@@ -20,16 +20,17 @@ const METRICS = [
 /**
  * @param {Object} job - what to measure
  * @param {Array<{name: string, label: string}>} job.peers - who takes part
+ * @param {string} job.fixture - `relay`, or `relay-egg`, which loads Egg
  * @param {Object} job.load - of runMessages, for each round
  * @param {number} job.workers - app workers of each master
  * @param {number} job.rounds - how many rounds are counted
  * @param {function(string): void} job.progress - told each step
  * @return {Promise<Object>} series by label and metric, and `failed` by label: deliveries that did not happen, or not in order
  */
-async function measureRelay({ peers, load, workers, rounds, progress }) {
+async function measureRelay({ peers, fixture, load, workers, rounds, progress }) {
   const masters = [];
   try {
-    for (const peer of peers) masters.push(await startMaster(peer, { workers, fixture: 'relay' }));
+    for (const peer of peers) masters.push(await startMaster(peer, { workers, fixture }));
     const rows = {};
     for (const master of masters) {
       rows[master.label] = { failed: 0, series: Object.fromEntries(METRICS.map(({ key }) => [ key, [] ])) };

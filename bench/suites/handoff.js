@@ -13,6 +13,8 @@ module.exports = {
     { metric: 'masterCpu', of: 'node-cluster', atMost: 0.45 },
     { metric: 'masterCpu', of: 'floor', atMost: 1.25 },
     { metric: 'throughput', of: 'node-cluster-none', atLeast: 0.95 },
+    // What hands connections on without any logic.
+    { metric: 'throughput', of: 'floor', atLeast: 0.85 },
   ],
   supports: peer => peer.serves,
   run: job => measureConnections({ ...job, sources: 1 }),
