@@ -120,6 +120,8 @@ impl Cluster {
                     let local = None;
                     Input::Listening { listener, local }
                 }
+                // All have been touched, as most have.
+                Output::FindUntouched { .. } => Input::UntouchedFound { conns: Vec::new() },
                 Output::Send {
                     child: ChildId::App(id),
                     frame:
@@ -242,8 +244,8 @@ fn connections_by_connections(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("connection, by connections");
     for connections in CONNECTIONS {
         let mut cluster = Cluster::start(SOME);
-        // They are kept for 30 ms: so many are in the table, and as many leave as come.
-        let apart = Duration::from_millis(30) / u32::try_from(connections).unwrap_or(u32::MAX);
+        // They are kept for 5 ms: so many are in the table, and as many leave as come.
+        let apart = Duration::from_millis(5) / u32::try_from(connections).unwrap_or(u32::MAX);
         for _ in 0..connections {
             cluster.connection();
             cluster.now += apart;
