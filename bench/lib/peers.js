@@ -16,7 +16,7 @@ const CLOSE_TIMEOUT_MS = 10_000;
 
 /**
  * The peers. `module`: what bench/lib/master.js is told; `command`: a program that is started in its place. What a peer can
- * do: `sticky`: has a sticky mode, `egg`: runs Egg applications, `serves`: answers connections at all. `prepare`: builds or
+ * do: `sticky`: has a sticky mode, `egg`: runs Egg applications, `boots`: only starts them, `serves`: answers connections at all. `prepare`: builds or
  * installs what it needs, see prepare.js.
  */
 const PEERS = {
@@ -29,7 +29,7 @@ const PEERS = {
   'floor-paced': {
     command: options => floorCommand(options, 'paced'), prepare: prepareFloor, sticky: false, egg: false, serves: true,
   },
-  'bare-start': { module: 'bare-start', sticky: false, egg: true, serves: false },
+  'bare-start': { module: 'bare-start', sticky: false, egg: false, boots: true, serves: false },
   'bare-node': { module: 'bare-node', sticky: false, egg: false, serves: false },
 };
 

@@ -21,7 +21,7 @@ function startOf(workers, prestart) {
     peers: [ 'egg-cluster', 'egg-cluster-rs', 'bare-start' ],
     metrics: [ ready, bound ],
     goals: [ { metric: 'ready', atMost: prestart ? 0.65 : 0.8 }, { metric: 'ready', of: 'bare-start', atMost: 1.05 } ],
-    supports: peer => peer.egg,
+    supports: peer => peer.egg || peer.boots,
     run: job => measureFreshMasters(job, {
       setting: { workers, fixture: 'egg' },
       ownOptions: { prestart },
