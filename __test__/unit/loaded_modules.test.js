@@ -9,6 +9,15 @@ const ROOT = path.join(__dirname, '..', '..');
 /** Parts of Node's library that cost a master memory for as long as it lives, up to a megabyte each. */
 const COSTLY = [ 'net', 'worker_threads', 'cluster', 'child_process', 'http', 'crypto', 'assert' ];
 
+test('a master is loaded in one file', () => {
+  const script = `
+    require(${JSON.stringify(ROOT)});
+    require('fs').writeSync(1, JSON.stringify(Object.keys(require.cache)));
+  `;
+  const files = JSON.parse(execFileSync(process.execPath, [ '-e', script ], { encoding: 'utf8' }));
+  assert.deepStrictEqual(files.map(file => path.relative(ROOT, file)), [ 'index.js', 'lib/master.js', 'lib/bundle.js' ]);
+});
+
 test('what few masters need is loaded only where it is needed', () => {
   const script = `
     const before = new Set(process.moduleLoadList);

@@ -16,7 +16,7 @@ const STEADY_BLOCKS = 20;
 const WORKERS = 2;
 
 /**
- * Resident memory of the master during a million connections and a hundred thousand messages. A run takes ten minutes or more.
+ * Resident memory of the master during a million connections and a hundred thousand messages. A run takes four minutes or more.
  */
 module.exports = {
   name: 'growth',
