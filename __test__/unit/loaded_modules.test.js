@@ -9,7 +9,8 @@ const ROOT = path.join(__dirname, '..', '..');
 /** Parts of Node's library that cost a master memory for as long as it lives, up to a megabyte each. */
 const COSTLY = [ 'net', 'worker_threads', 'cluster', 'child_process', 'http', 'crypto', 'assert' ];
 
-test('a master is loaded in one file', () => {
+// Lines are counted in the sources: see scripts/coverage.js.
+test('a master is loaded in one file', { skip: process.env.NODE_V8_COVERAGE !== undefined }, () => {
   const script = `
     require(${JSON.stringify(ROOT)});
     require('fs').writeSync(1, JSON.stringify(Object.keys(require.cache)));
